@@ -1,0 +1,81 @@
+"""Build datasets and small models from a manifest.
+
+These are the names that a plugin's author imports; all else is forge's own and may change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CheckFailed": "forge.core.errors",
+    "ForgeError": "forge.core.errors",
+    "ProviderBusy": "forge.core.errors",
+    "ProviderRefused": "forge.core.errors",
+    "Refused": "forge.core.errors",
+    "StepError": "forge.core.errors",
+    "File": "forge.core.files",
+    "Files": "forge.core.files",
+    "Artifact": "forge.plugin.context",
+    "LocalRun": "forge.plugin.context",
+    "Run": "forge.plugin.context",
+    "drop": "forge.plugin.context",
+    "kept": "forge.plugin.context",
+    "tally": "forge.plugin.context",
+    "hookimpl": "forge.plugin.hookspecs",
+    "Chat": "forge.plugin.protocols",
+    "Finding": "forge.plugin.protocols",
+    "Reject": "forge.plugin.protocols",
+    "Reply": "forge.plugin.protocols",
+    "Request": "forge.plugin.protocols",
+    "Register": "forge.plugin.registry",
+    "setting": "forge.plugin.registry",
+}
+
+__all__ = [
+    "Artifact",
+    "Chat",
+    "CheckFailed",
+    "File",
+    "Files",
+    "Finding",
+    "ForgeError",
+    "LocalRun",
+    "ProviderBusy",
+    "ProviderRefused",
+    "Refused",
+    "Register",
+    "Reject",
+    "Reply",
+    "Request",
+    "Run",
+    "StepError",
+    "__version__",
+    "drop",
+    "hookimpl",
+    "kept",
+    "setting",
+    "tally",
+]
+
+if TYPE_CHECKING:
+    from forge.core.errors import CheckFailed, ForgeError, ProviderBusy, ProviderRefused, Refused, StepError
+    from forge.core.files import File, Files
+    from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally
+    from forge.plugin.hookspecs import hookimpl
+    from forge.plugin.protocols import Chat, Finding, Reject, Reply, Request
+    from forge.plugin.registry import Register, setting
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that a no-op build imports none of them."""
+    from importlib import import_module
+
+    if name not in _HOMES:
+        message = f"module `forge` has no attribute `{name}`"
+        raise AttributeError(message)
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,5 @@
+"""Run `python -m forge`."""
+
+from forge.cli.start import main
+
+main()

@@ -1,0 +1,92 @@
+"""The command line: commands that are imported when they are called, and the one place where errors end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from forge import __version__
+from forge.core.errors import ForgeError
+
+COMMANDS = {
+    "build": "make what is missing",
+    "plan": "say what would run, and why",
+    "check": "find problems before anything runs",
+    "explain": "say which part of a step's key moved",
+    "show": "print a step's rows, statistics, drops, metrics or receipt",
+    "get": "write a step's artifact as plain files",
+    "verify": "repeat a GGUF file's receipt with local inference",
+    "chat": "talk to a model",
+    "plugins": "list step types and their parameters",
+    "store": "check and measure the store",
+}
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """Import a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which they are explained."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"forge.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Suggest the closest command for one that does not exist."""
+        if args and args[0] not in COMMANDS:
+            from forge.core.errors import UsageError
+            from forge.core.suggest import did_you_mean
+
+            raise UsageError(f"there is no command `{args[0]}`", hint=did_you_mean(args[0], COMMANDS))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="forge")
+def app() -> None:
+    """Build datasets and small models from a manifest."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        result = app.main(arguments, prog_name="forge", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        from forge.cli.render import show_error
+
+        show_error(ForgeError(error.format_message().rstrip(".")))
+        return error.exit_code if error.exit_code != 1 else 2
+    except ForgeError as error:
+        from forge.cli.render import show_error
+
+        show_error(error)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("\ninterrupted: finished steps are kept, the next build goes on from here", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has gone (`forge show … | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0

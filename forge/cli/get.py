@@ -1,0 +1,97 @@
+"""`forge get`: write a step's artifact as plain files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from forge.cli import options
+from forge.core.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from forge.core.artifact import Tree
+    from forge.store.base import Store
+
+_TABLE = "rows.parquet"
+ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
+
+
+@click.command()
+@options.manifest
+@click.argument("step", metavar="STEP[.PART]")
+@click.argument("destination", metavar="DEST")
+@click.option("--force", is_flag=True, help="Write over what is there.")
+def command(
+    *, manifest: str, step: str, destination: str, sets: tuple[str, ...], store_path: str | None, force: bool
+) -> None:
+    """Write the artifact of STEP to DEST.
+
+    A table is written in the form that DEST's ending says: .jsonl, .json, .csv or .parquet.
+    A DEST that names a file of the artifact gets that file; any other DEST is a folder for all files.
+    """
+    project = options.open_project(manifest, sets, store_path)
+    record = project.record(step)
+    tree = project.store.tree(record.tree).part(step.partition(".")[2])
+    target = Path(destination)
+    if not tree.members:
+        parts = ", ".join(f"`{project.step(step)}.{part}`" for part in record.rows)
+        raise UsageError(f"there is no `{step}`", hint=f"there is {parts}" if parts else None)
+    if target.exists() and not force and not (target.is_dir() and not any(target.iterdir())):
+        raise UsageError(f"`{destination}` is there already", hint="`--force` writes over it")
+    suffix = target.suffix.lower()
+    same = [n for n in tree.members if Path(n).suffix.lower() == suffix]
+    if suffix in ENDINGS and _TABLE in tree.members and target.name not in tree.members:
+        rows = _write_table(project.store, tree, target)
+        click.echo(f"{rows:,} rows → {destination}")
+    elif suffix and len(same) >= 1 and not target.is_dir():
+        name = target.name if target.name in tree.members else same[0] if len(same) == 1 else None
+        if name is None:
+            raise UsageError(f"`{step}` holds several `{suffix}` files", hint="name one of them: " + ", ".join(same))
+        member = tree.members[name]
+        project.store.check_object(member.digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(project.store.object_path(member.digest), target)
+        click.echo(f"{name} → {destination}")
+    elif suffix in ENDINGS and record.rows:
+        parts = ", ".join(f"`{project.step(step)}.{part}`" for part in record.rows if part)
+        raise UsageError(f"`{step}` is not one table", hint=f"take one of its parts: {parts}")
+    else:
+        project.store.export(tree, target)
+        click.echo(f"{len(tree.members)} files → {destination}")
+
+
+def _write_table(store: Store, tree: Tree, target: Path) -> int:
+    import polars as pl
+
+    member = tree.members[_TABLE]
+    store.check_object(member.digest)
+    source = store.object_path(member.digest)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix.lower() == ".parquet":
+        shutil.copyfile(source, target)
+        return int(pl.scan_parquet(source).select(pl.len()).collect().item())
+    frame = pl.read_parquet(source)
+    if target.suffix.lower() == ".csv":
+        flatten(frame).write_csv(target)
+    elif target.suffix.lower() == ".json":
+        frame.write_json(target)
+    else:
+        frame.write_ndjson(target)
+    return frame.height
+
+
+def flatten(frame: pl.DataFrame) -> pl.DataFrame:
+    """Turn columns that CSV can't hold, such as lists and structs, into JSON text."""
+    import json
+
+    import polars as pl
+
+    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    return frame.with_columns(
+        pl.Series(name, [json.dumps(v, ensure_ascii=False) for v in frame[name].to_list()]) for name in nested
+    )

@@ -1,0 +1,74 @@
+"""Options and openings that several commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forge.core.record import Record
+    from forge.plan.resolve import Graph
+    from forge.store.base import Store
+
+sets = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a parameter, or STEP.PARAMETER.")
+store = click.option("--store", "store_path", metavar="DIR", help="Keep results here instead of in the project's store/.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def manifest(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Take the manifest, `--set` and `--store`."""
+    return click.argument("manifest", metavar="MANIFEST")(sets(store(function)))
+
+
+@attrs.frozen
+class Project:
+    """Hold a manifest's graph and its store."""
+
+    graph: Graph
+    store: Store
+
+    def step(self, name: str) -> str:
+        """Return the name of a step without its part; raise UsageError if there is none."""
+        from forge.core.errors import UsageError
+        from forge.core.suggest import did_you_mean
+
+        step = name.partition(".")[0]
+        if step not in self.graph.steps:
+            raise UsageError(f"there is no step `{step}`", hint=did_you_mean(step, self.graph.steps))
+        return step
+
+    def record(self, name: str) -> Record:
+        """Return the record of a step as its inputs are now; raise UsageError if it is not built."""
+        from forge.core.errors import UsageError
+        from forge.plan.forecast import forecast
+
+        entry = forecast(self.graph.closure([self.step(name)]), self.store)[self.step(name)]
+        if entry.record is None:
+            manifest = self.graph.manifest.path
+            raise UsageError(
+                f"step `{name}` is not built: {entry.because}", hint=f"run `forge build {manifest} {self.step(name)}`"
+            )
+        return entry.record
+
+
+def open_project(path: str, sets: tuple[str, ...], store_path: str | None, targets: tuple[str, ...] = ()) -> Project:
+    """Read a manifest and open its store."""
+    from forge.plan.load import load
+    from forge.plan.resolve import resolve
+
+    loaded = load(path, sets)
+    return Project(resolve(loaded, targets=targets), open_store(store_path, loaded.root))
+
+
+def open_store(store_path: str | None, root: Path) -> Store:
+    """Open the store named on the command line, by FORGE_STORE, or the project's own."""
+    from forge.store.base import Store
+
+    named = store_path or os.environ.get("FORGE_STORE")
+    return Store.open(Path(named) if named else root / "store")

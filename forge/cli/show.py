@@ -1,0 +1,131 @@
+"""`forge show`: print a step's rows, statistics, drops, metrics or receipt."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from forge.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from forge.cli.options import Project
+    from forge.core.record import Record
+
+_WIDE = 100
+
+
+@click.command()
+@options.manifest
+@click.argument("step", metavar="STEP[.PART]")
+@click.option("--rows", "count", default=2, show_default=True, help="Print this many rows.")
+@options.as_json
+def command(
+    *, manifest: str, step: str, sets: tuple[str, ...], store_path: str | None, count: int, as_json: bool
+) -> None:
+    """Print what STEP made: rows, statistics, what was dropped and why, metrics, receipt."""
+    from forge.cli.render import console, read_member, show_receipt, size_of
+
+    project = options.open_project(manifest, sets, store_path)
+    record = _record(project, step)
+    members = {name: read_member(project, record, name) for name in ("stats.json", "metrics.json", "receipt.json")}
+    if as_json:
+        document = record.to_json() | {n.removesuffix(".json"): value for n, value in members.items() if value is not None}
+        click.echo(json.dumps(document, ensure_ascii=False, indent=1))
+        return
+    out = console()
+    out.print(f"[bold]{record.step}[/]  {record.use}  {record.seconds:.1f} s  {size_of(record.size)}")
+    out.print(f"[dim]key {record.key}[/]")
+    _ledger(out, record)
+    for warning in record.warnings:
+        out.print(f"[yellow]warning[/]: {warning}", markup=True)
+    for name in ("stats.json", "metrics.json"):
+        if members[name] is not None:
+            out.print(f"\n[bold]{name}[/]")
+            out.print(_compact(members[name]), markup=False)
+    if members["receipt.json"] is not None:
+        show_receipt(members["receipt.json"], record.step, out)
+    _files(out, project, record)
+    for part in [step.partition(".")[2]] if "." in step else list(record.rows):
+        _rows(out, project, record, part, count)
+
+
+def _record(project: Project, step: str) -> Record:
+    """Return the step's record; for a failed check print its receipt beside the error."""
+    from forge.cli.render import console, show_receipt
+    from forge.core.errors import UsageError
+    from forge.plan.forecast import forecast
+
+    try:
+        return project.record(step)
+    except UsageError:
+        name = project.step(step)
+        entry = forecast(project.graph.closure([name]), project.store)[name]
+        failed = project.store.root / "builds" / "failed" / f"{entry.key}.json"
+        if failed.is_file():
+            show_receipt(json.loads(failed.read_text(encoding="utf-8")), name, console())
+        raise
+
+
+def _ledger(out: Console, record: Record) -> None:
+    from rich.markup import escape
+
+    if record.rows_out is not None:
+        came = f"{record.rows_in:,} rows in, " if record.rows_in is not None else ""
+        parts = ", ".join(f"{part} {rows:,}" for part, rows in record.rows.items() if part)
+        out.print(f"{came}{record.rows_out:,} rows out" + (f" ({parts})" if parts else ""))
+    for reason, count in sorted(record.drops.items(), key=lambda item: -item[1]):
+        out.print(f"  {count:,} dropped: {escape(reason)}")
+        for example in record.examples.get(reason, ())[:1]:
+            out.print(f"    [dim]{escape(example[:_WIDE])}[/]")
+    for reason, count in sorted(record.tallies.items(), key=lambda item: -item[1]):
+        out.print(f"  {count:,} inside rows: {escape(reason)}")
+
+
+def _files(out: Console, project: Project, record: Record) -> None:
+    from rich.markup import escape
+
+    from forge.cli.render import size_of
+
+    members = project.store.tree(record.tree).members
+    few = 30
+    out.print(f"\n[bold]{len(members)} file{'s' if len(members) != 1 else ''}[/]")
+    for name, member in sorted(members.items())[:few]:
+        out.print(f"  {escape(name)}  [dim]{size_of(member.size)}  {member.digest}[/]")
+    if len(members) > few:
+        out.print(f"  … and {len(members) - few} more")
+
+
+def _rows(out: Console, project: Project, record: Record, part: str, count: int) -> None:
+    import polars as pl
+
+    member = project.store.tree(record.tree).part(part).members.get("rows.parquet")
+    if member is None or count <= 0:
+        return
+    frame = pl.scan_parquet(project.store.object_path(member.digest)).head(count).collect()
+    for number, row in enumerate(frame.iter_rows(named=True), start=1):
+        out.print(f"\n[bold]{part + ' ' if part else ''}row {number}[/]")
+        out.print(_compact(row), markup=False)
+
+
+def _compact(value: Any, indent: int = 2) -> str:
+    """Return JSON with short containers on one line."""
+
+    def text(entry: Any, depth: int) -> str:
+        flat = json.dumps(entry, ensure_ascii=False, default=str)
+        if not isinstance(entry, dict | list) or not entry or len(flat) <= _WIDE:
+            return flat
+        pad = " " * indent * (depth + 1)
+        if isinstance(entry, dict):
+            lines = [f"{pad}{json.dumps(k, ensure_ascii=False)}: {text(v, depth + 1)}" for k, v in entry.items()]
+            return "{\n" + ",\n".join(lines) + "\n" + " " * indent * depth + "}"
+        shown = entry[:8]
+        lines = [pad + text(v, depth + 1) for v in shown]
+        if len(entry) > len(shown):
+            lines.append(f"{pad}… {len(entry) - len(shown)} more")
+        return "[\n" + ",\n".join(lines) + "\n" + " " * indent * depth + "]"
+
+    return text(value, 0)

@@ -1,0 +1,51 @@
+"""Actions: a step joined to its input digests. Their digest is the action key (docs/decisions/0003-action-key.md)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from forge.core.digest import digest_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENGINE = 1
+"""Raised when the engine's own part in making artifacts changes their meaning."""
+
+
+@attrs.frozen
+class Action:
+    """Hold all that a result depends on, and nothing else: no path, date, host, worker count or step name.
+
+    ``inputs`` are pairs of input name and artifact digest in the order of ``from``; ``files`` maps parameters to
+    digests of the files they name; ``code`` maps modules to fingerprints; ``facts`` maps names to values.
+    """
+
+    use: str
+    version: str
+    params: Mapping[str, Any]
+    inputs: tuple[tuple[str, str], ...]
+    files: Mapping[str, str]
+    code: Mapping[str, str]
+    facts: Mapping[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        """Return the action key."""
+        return digest_value("action", self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the parts of the key as canonical JSON values."""
+        return {
+            "engine": ENGINE,
+            "use": self.use,
+            "version": self.version,
+            "params": dict(self.params),
+            "inputs": [list(pair) for pair in self.inputs],
+            "files": dict(self.files),
+            "code": dict(self.code),
+            "facts": dict(self.facts),
+        }

@@ -1,0 +1,61 @@
+"""The manifest as it is written, merged and with its parameters filled in, before any plugin is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SECTIONS = {
+    "sources": "source",
+    "transforms": "transform",
+    "labelers": "labeler",
+    "trainers": "trainer",
+    "exporters": "exporter",
+    "checks": "check",
+}
+"""The tables of a manifest that hold steps, and the kind of step each holds."""
+
+
+@attrs.frozen
+class Place:
+    """Say where something stands: the manifest's name as the person gave it, and the line."""
+
+    file: str
+    line: int | None = None
+
+
+@attrs.frozen
+class StepTable:
+    """Hold one step as the manifest has it."""
+
+    name: str
+    kind: str
+    use: str
+    values: Mapping[str, Any]
+    place: Place
+    places: Mapping[str, Place] = attrs.Factory(dict)
+
+    def place_of(self, key: str) -> Place:
+        """Return where the parameter *key* stands, or else the step."""
+        return self.places.get(key, self.place)
+
+
+@attrs.frozen
+class Manifest:
+    """Hold a whole manifest.
+
+    ``files`` are all texts it was read from, its own first; paths in it are relative to ``root``.
+    """
+
+    name: str
+    path: Path
+    root: Path
+    seed: int
+    params: Mapping[str, Any]
+    steps: tuple[StepTable, ...]
+    files: tuple[Path, ...]

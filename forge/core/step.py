@@ -1,0 +1,69 @@
+"""Steps: the nodes of a manifest, resolved and checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from forge.core.files import Files
+
+
+@attrs.frozen
+class Input:
+    """Join a step's input *name* to another step's artifact, or to one *part* of it."""
+
+    name: str
+    step: str
+    part: str = ""
+
+    @property
+    def reference(self) -> str:
+        """Return it as a manifest writes it."""
+        return f"{self.step}.{self.part}" if self.part else self.step
+
+
+@attrs.frozen
+class Resources:
+    """Say what a step needs of the machine that runs it; never part of a key."""
+
+    cpus: int | None = None
+    gpus: int = 0
+    memory: str | None = None
+    time: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+
+
+@attrs.frozen
+class Step:
+    """Hold one resolved step.
+
+    ``instance`` is the plugin's class with its parameters; ``params`` are the same as canonical JSON values,
+    without defaults, settings and files; ``files`` are the files it reads from outside the store.
+    """
+
+    name: str
+    kind: str
+    use: str
+    version: str
+    verb: str
+    instance: Any
+    params: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    inputs: tuple[Input, ...] = ()
+    files: Mapping[str, Files] = attrs.Factory(dict)
+    facts: Mapping[str, str] = attrs.Factory(dict)
+    resources: Resources = Resources()
+    heavy: bool = False
+    network: bool = False
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Return the names of the steps that come before, each once."""
+        return tuple(dict.fromkeys(i.step for i in self.inputs))

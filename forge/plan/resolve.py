@@ -1,0 +1,273 @@
+"""Turn a manifest's tables into steps: plugins asked, parameters checked, inputs joined, order found.
+
+Every problem is collected; one ManifestError carries them all.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from forge.core.errors import ManifestError, PluginError, Problem
+from forge.core.step import Input, Resources, Step
+from forge.core.suggest import did_you_mean
+from forge.plugin.discovery import Registry
+from forge.plugin.parameters import files_of, keyed, spec, structure
+from forge.plugin.registry import StepType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from forge.core.manifest import Manifest, StepTable
+
+_RESERVED = {"from", "resources"}
+_VOWELS = "aeiou"
+
+
+@attrs.frozen
+class Graph:
+    """Hold the resolved steps in an order in which each comes after its inputs."""
+
+    manifest: Manifest
+    steps: dict[str, Step]
+    types: dict[str, StepType]
+    packages: frozenset[str]
+
+    def closure(self, targets: Iterable[str]) -> Graph:
+        """Return the graph of *targets* and all they need; of everything where none is named."""
+        targets = list(targets)
+        if not targets:
+            return self
+        problems = [
+            Problem(f"there is no step `{t}`", str(self.manifest.path), hint=did_you_mean(t, self.steps))
+            for t in targets
+            if t not in self.steps
+        ]
+        if problems:
+            raise ManifestError(problems)
+        wanted: set[str] = set()
+        queue = targets
+        while queue:
+            name = queue.pop()
+            if name not in wanted:
+                wanted.add(name)
+                queue = [*queue, *self.steps[name].needs]
+        return attrs.evolve(self, steps={n: s for n, s in self.steps.items() if n in wanted})
+
+
+@attrs.define
+class _Resolver:
+    manifest: Manifest
+    registry: Registry
+    problems: list[Problem] = attrs.Factory(list)
+
+    def problem(self, table: StepTable, key: str, message: str, hint: str | None = None) -> None:
+        place = table.place_of(key)
+        self.problems.append(Problem(message, place.file, place.line, table.name, hint))
+
+
+def resolve(manifest: Manifest, registry: Registry | None = None, targets: Iterable[str] = ()) -> Graph:
+    """Return the manifest's graph, cut down to *targets*; raise ManifestError with all problems."""
+    resolver = _Resolver(manifest, registry or Registry())
+    tables = {table.name: table for table in manifest.steps}
+    types = {name: t for name, table in tables.items() if (t := _type_of(resolver, table)) is not None}
+    inputs = {name: _inputs(resolver, table, tables, types.get(name)) for name, table in tables.items()}
+    instances = {
+        name: _instance(resolver, table, types[name]) for name, table in tables.items() if name in types
+    }
+    _check_parts(resolver, tables, inputs, instances)
+    order = _order(resolver, tables, inputs)
+    if resolver.problems:
+        raise ManifestError(resolver.problems)
+    steps = {name: _step(resolver, tables[name], types[name], instances[name], inputs[name]) for name in order}
+    if resolver.problems:
+        raise ManifestError(resolver.problems)
+    packages = frozenset(module.partition(".")[0] for module in resolver.registry.modules.values())
+    graph = Graph(manifest, steps, types, packages).closure(targets)
+    _check_requirements(resolver, graph, tables)
+    if resolver.problems:
+        raise ManifestError(resolver.problems)
+    return graph
+
+
+def _type_of(resolver: _Resolver, table: StepTable) -> StepType | None:
+    try:
+        found = resolver.registry.find(table.use)
+    except PluginError as error:
+        if error.__cause__ is not None:
+            raise
+        resolver.problem(table, "use", f"unknown step type `{table.use}`: {error.message}", error.hint)
+        return None
+    if found.kind != table.kind:
+        article = "an" if found.kind[0] in _VOWELS else "a"
+        resolver.problem(
+            table, "use", f"`{table.use}` is {article} {found.kind}, it stands under `[{table.kind}s]`",
+            f"write `[{found.kind}s.{table.name}]`",
+        )
+    return found
+
+
+def _inputs(
+    resolver: _Resolver, table: StepTable, tables: dict[str, StepTable], found: StepType | None
+) -> tuple[Input, ...]:
+    given = table.values.get("from")
+    names = _names(found)
+    if table.kind == "source":
+        if given is not None:
+            resolver.problem(table, "from", "a source takes no `from`")
+        return ()
+    if given is None:
+        resolver.problem(table, "from", "`from` is missing", f"name a step, such as `from = \"{next(iter(tables))}\"`")
+        return ()
+    pairs: list[tuple[str, Any]]
+    if isinstance(given, str):
+        pairs = [(names[0] if names else "rows", given)]
+    elif isinstance(given, list):
+        pairs = [(str(reference), reference) for reference in given]
+        if found is not None and found.inputs is not None:
+            resolver.problem(table, "from", f"`{table.use}` wants its inputs by name: {_wanted(found)}")
+    elif isinstance(given, dict):
+        pairs = list(given.items())
+    else:
+        resolver.problem(table, "from", f"`from` must be a step, a list or a table of steps, got `{given!r}`")
+        return ()
+    inputs = [i for name, reference in pairs if (i := _input(resolver, table, tables, name, reference)) is not None]
+    if found is not None and found.inputs is not None and not isinstance(given, list):
+        known = {n.rstrip("?") for n in found.inputs}
+        for name in dict(pairs).keys() - known:
+            resolver.problem(table, "from", f"`{table.use}` has no input `{name}`", did_you_mean(name, known))
+        for name in [n for n in found.inputs if not n.endswith("?") and n not in dict(pairs)]:
+            resolver.problem(table, "from", f"the input `{name}` of `{table.use}` is missing", f"it wants {_wanted(found)}")
+    if len(inputs) > 1 and found is not None and found.verb in ("split", "label", "request"):
+        resolver.problem(table, "from", f"`{table.use}` takes one input, got {len(inputs)}")
+    return tuple(inputs)
+
+
+def _names(found: StepType | None) -> list[str]:
+    """Return the names of the inputs that must be given."""
+    return [] if found is None or found.inputs is None else [n for n in found.inputs if not n.endswith("?")]
+
+
+def _wanted(found: StepType) -> str:
+    return ", ".join(f"`{n.rstrip('?')}`" + (" (optional)" if n.endswith("?") else "") for n in found.inputs or ())
+
+
+def _input(
+    resolver: _Resolver, table: StepTable, tables: dict[str, StepTable], name: str, reference: Any
+) -> Input | None:
+    if not isinstance(reference, str):
+        resolver.problem(table, "from", f"`from` names steps by strings, got `{reference!r}`")
+        return None
+    step, _, part = reference.partition(".")
+    if step not in tables:
+        resolver.problem(table, "from", f"there is no step `{step}`", did_you_mean(step, tables.keys() - {table.name}))
+        return None
+    return Input(name, step, part)
+
+
+def _instance(resolver: _Resolver, table: StepTable, found: StepType) -> Any:
+    values = {key: value for key, value in table.values.items() if key not in _RESERVED}
+    if "seed" not in values and "seed" in attrs.fields_dict(found.cls):
+        values["seed"] = resolver.manifest.seed
+    instance, complaints = structure(found.cls, values, resolver.manifest.root)
+    for complaint in complaints:
+        key = complaint.path[0] if complaint.path else "use"
+        resolver.problem(table, key, complaint.message, complaint.hint)
+    return instance
+
+
+def _check_parts(
+    resolver: _Resolver, tables: dict[str, StepTable], inputs: dict[str, tuple[Input, ...]], instances: dict[str, Any]
+) -> None:
+    for name, joined in inputs.items():
+        for each in joined:
+            offered = getattr(instances.get(each.step), "parts", None)
+            if each.step not in instances or instances[each.step] is None or not callable(offered):
+                continue
+            parts = list(offered())
+            if not each.part and parts:
+                resolver.problem(
+                    tables[name], "from", f"step `{each.step}` has several parts, name one of them",
+                    ", ".join(f"`{each.step}.{part}`" for part in parts),
+                )
+            elif each.part not in parts:
+                hint = did_you_mean(each.part, parts)
+                resolver.problem(tables[name], "from", f"step `{each.step}` has no part `{each.part}`", hint)
+
+
+def _order(
+    resolver: _Resolver, tables: dict[str, StepTable], inputs: dict[str, tuple[Input, ...]]
+) -> tuple[str, ...]:
+    try:
+        return tuple(TopologicalSorter({n: [i.step for i in inputs[n]] for n in tables}).static_order())
+    except CycleError as error:
+        cycle: list[str] = error.args[1]
+        resolver.problem(tables[cycle[0]], "from", "steps wait for each other: " + " → ".join(f"`{n}`" for n in cycle))
+        return ()
+
+
+def _step(
+    resolver: _Resolver, table: StepTable, found: StepType, instance: Any, inputs: tuple[Input, ...]
+) -> Step:
+    values = table.values.get("resources", {})
+    resources, complaints = structure(Resources, values, resolver.manifest.root) if isinstance(values, dict) else (None, [])
+    if not isinstance(values, dict):
+        resolver.problem(table, "resources", f"`resources` must be a table, got `{values!r}`")
+    for complaint in complaints:
+        resolver.problem(table, "resources", complaint.message.replace("parameter", "resource"), complaint.hint)
+    return Step(
+        name=table.name,
+        kind=found.kind,
+        use=found.use,
+        version=found.version,
+        verb=found.verb,
+        instance=instance,
+        params=keyed(instance),
+        spec=spec(instance),
+        inputs=inputs,
+        files=_files(resolver, table, instance),
+        facts=_facts(found, instance),
+        resources=resources or Resources(),
+        heavy=found.heavy,
+        network=found.network,
+    )
+
+
+def _files(resolver: _Resolver, table: StepTable, instance: Any) -> Any:
+    from forge.core.errors import ForgeError
+
+    try:
+        return files_of(instance)
+    except ForgeError as error:
+        resolver.problem(table, "use", error.message, error.hint)
+        return {}
+
+
+def _facts(found: StepType, instance: Any) -> dict[str, str]:
+    """Return the versions and other facts that the step type declares its result to depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    facts: dict[str, str] = {}
+    for name in found.facts:
+        try:
+            # a local version (`+cpu`) says how it was built, not what it computes
+            facts[name] = version(name).partition("+")[0]
+        except PackageNotFoundError:
+            facts[name] = "not installed"
+    more = getattr(instance, "facts", None)
+    return facts | (dict(more()) if callable(more) else {})
+
+
+def _check_requirements(resolver: _Resolver, graph: Graph, tables: dict[str, StepTable]) -> None:
+    for name in graph.steps:
+        found = graph.types[name]
+        missing = [m for m in found.requires if importlib.util.find_spec(m) is None]
+        if missing:
+            what = ", ".join(f"`{m}`" for m in missing)
+            hint = f"pip install 'forge[{found.extra}]'" if found.extra else None
+            resolver.problem(tables[name], "use", f"`{found.use}` needs {what}, which is not installed", hint)
+
+

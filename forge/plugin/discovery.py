@@ -1,0 +1,86 @@
+"""Find plugins by their entry points, and import the ones that are asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import attrs
+import pluggy
+
+from forge.core.errors import PluginError
+from forge.core.suggest import did_you_mean
+from forge.plugin import hookspecs
+from forge.plugin.registry import Register, StepType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GROUP = "forge"
+
+
+def installed() -> dict[str, str]:
+    """Return the module of every installed plugin by its name; nothing is imported."""
+    found: dict[str, str] = {}
+    for entry in entry_points(group=GROUP):
+        if found.setdefault(entry.name, entry.value) != entry.value:
+            raise PluginError(
+                f"two distributions offer a plugin called `{entry.name}`: `{found[entry.name]}` and `{entry.value}`",
+                hint="uninstall one of them",
+            )
+    return found
+
+
+@attrs.define
+class Registry:
+    """Answer for step types by name; a plugin is imported when one of its types is asked for."""
+
+    modules: Mapping[str, str] = attrs.Factory(installed)
+    manager: pluggy.PluginManager = attrs.field(factory=lambda: _manager())
+    loaded: dict[str, Register] = attrs.Factory(dict)
+
+    def plugin(self, namespace: str) -> Register:
+        """Import one plugin and return what it registers."""
+        if namespace in self.loaded:
+            return self.loaded[namespace]
+        if namespace not in self.modules:
+            hint = did_you_mean(namespace, self.modules)
+            raise PluginError(f"no plugin called `{namespace}` is installed", hint=hint)
+        try:
+            module = import_module(self.modules[namespace])
+            name = self.manager.register(module, name=namespace)
+            hooks = self.manager.subset_hook_caller("forge_register", [
+                p for n, p in self.manager.list_name_plugin() if n != name
+            ])
+            register = Register(namespace)
+            hooks(register=register)
+        except PluginError:
+            raise
+        except Exception as error:
+            raise PluginError(f"plugin `{namespace}` (`{self.modules[namespace]}`) can't be loaded: {error!r}") from error
+        self.loaded[namespace] = register
+        return register
+
+    def find(self, use: str) -> StepType:
+        """Return the step type that ``plugin.step-type`` names."""
+        namespace, _, name = use.partition(".")
+        if namespace not in self.modules:
+            hint = did_you_mean(namespace, self.modules)
+            raise PluginError(f"no plugin called `{namespace}` is installed", hint=hint)
+        types = self.plugin(namespace).types
+        if name not in types:
+            raise PluginError(
+                f"plugin `{namespace}` has no step type `{name}`", hint=did_you_mean(name, types)
+            )
+        return types[name]
+
+    def all(self) -> dict[str, StepType]:
+        """Import every installed plugin and return all step types by the names manifests use."""
+        return {t.use: t for namespace in sorted(self.modules) for t in self.plugin(namespace).types.values()}
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("forge")
+    manager.add_hookspecs(hookspecs)
+    return manager

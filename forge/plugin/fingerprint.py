@@ -1,0 +1,158 @@
+"""Fingerprints of code: what a step type's source means, without comments, docstrings, layout and log lines.
+
+A step type's code is the module that defines its class and every module it imports, at any depth, from packages
+that plugins live in. Forge itself and third-party packages are not part of it: what a result depends on there is
+declared as a fact (docs/decisions/0004-code-fingerprint.md).
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forge.core.digest import digest_bytes, digest_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Fingerprints = dict[str, dict[str, str]]
+"""For each module: a fingerprint for each top-level definition, and ``imports`` for the modules it uses."""
+
+_LOGGERS = {"log", "logger", "logging", "_log", "_logger", "LOG", "LOGGER"}
+_LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+_RUN_METHODS = {"log", "progress", "warn"}
+_DATA = {".py", ".pyc", ".pyi"}
+
+
+def fingerprint(cls: type, packages: frozenset[str], read: Callable[[Path], Any]) -> Fingerprints:
+    """Return the fingerprints of all modules that *cls* uses from *packages* (top-level names).
+
+    *read* maps a source file to `describe`'s answer, and may remember it while the file is unchanged.
+    """
+    tracked = packages | {cls.__module__.partition(".")[0]}
+    found: Fingerprints = {}
+    folders: set[Path] = set()
+    queue = [cls.__module__]
+    while queue:
+        module = queue.pop()
+        if module in found:
+            continue
+        path = _source(module)
+        if path is None:
+            found[module] = {"": "no source"}
+            continue
+        described = read(path)
+        found[module] = described["definitions"]
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        queue += [m for m in _used(described["imports"], package) if m.partition(".")[0] in tracked and _source(m)]
+        folders.add(path.parent)
+    for folder in sorted(folders):
+        data = {p.name: digest_bytes(p.read_bytes()) for p in _data_files(folder)}
+        if data:
+            found[f"{folder.name}/*"] = data
+    return found
+
+
+def module_digests(fingerprints: Fingerprints) -> dict[str, str]:
+    """Return one digest a module, for the action key."""
+    return {module: digest_value("code", parts) for module, parts in sorted(fingerprints.items())}
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return the definitions' fingerprints and the imports of a source file, as JSON values."""
+    tree = ast.parse(path.read_bytes())
+    definitions: dict[str, str] = {}
+    for node in tree.body:
+        name = getattr(node, "name", "")
+        meaning = _meaning(node)
+        if meaning is not None:
+            previous = definitions.get(name, "")
+            definitions[name] = digest_value("definition", [previous, meaning])
+    imports: list[list[Any]] = []
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Import):
+            imports += [[0, alias.name, ""] for alias in each.names]
+        elif isinstance(each, ast.ImportFrom):
+            imports += [[each.level, each.module or "", alias.name] for alias in each.names]
+    return {"definitions": definitions, "imports": imports}
+
+
+def _used(imports: Iterable[list[Any]], package: str) -> Iterable[str]:
+    for level, module, name in imports:
+        base = module
+        if level:
+            parts = package.split(".")
+            base = ".".join(parts[: len(parts) - level + 1] + ([module] if module else []))
+        if name and _source(f"{base}.{name}") is not None:
+            yield f"{base}.{name}"
+        else:
+            yield base
+
+
+@cache
+def _source(module: str) -> Path | None:
+    """Return the source file of a module without importing it."""
+    if module in sys.modules and getattr(sys.modules[module], "__file__", None):
+        return Path(str(sys.modules[module].__file__))
+    top, _, rest = module.partition(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.origin:
+        return None
+    if not rest:
+        return Path(spec.origin)
+    base = Path(spec.origin).parent.joinpath(*rest.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """Return the package data beside a module, and in data folders (without Python) below it."""
+    found = []
+    for entry in sorted(folder.iterdir()):
+        if entry.is_file() and entry.suffix not in _DATA:
+            found.append(entry)
+        elif entry.is_dir() and entry.name != "__pycache__" and not any(entry.rglob("*.py")):
+            found += [p for p in sorted(entry.rglob("*")) if p.is_file()]
+    return found
+
+
+def _meaning(node: ast.AST) -> Any:
+    """Return a statement as JSON values that do not depend on the Python version, or None if it means nothing."""
+    if isinstance(node, ast.Expr) and (_is_text(node.value) or _is_log(node.value)):
+        return None
+    fields: list[Any] = [type(node).__name__]
+    for name, value in ast.iter_fields(node):
+        if name in ("ctx", "type_comment", "kind") or value is None or value == []:
+            continue
+        fields.append([name, _field(value)])
+    return fields
+
+
+def _field(value: Any) -> Any:
+    if isinstance(value, list):
+        return [m for m in (_field(v) for v in value) if m is not None]
+    if isinstance(value, ast.AST):
+        return _meaning(value)
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return [type(value).__name__, repr(value)]
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _is_log(node: ast.AST) -> bool:
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)):
+        return False
+    owner, method = node.func.value.id, node.func.attr
+    return (owner in _LOGGERS and method in _LOG_METHODS) or (owner == "run" and method in _RUN_METHODS)

@@ -1,0 +1,26 @@
+"""The hooks that a plugin may implement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from forge.plugin.protocols import Chat
+    from forge.plugin.registry import Register
+
+hookspec = pluggy.HookspecMarker("forge")
+hookimpl = pluggy.HookimplMarker("forge")
+
+
+@hookspec
+def forge_register(register: Register) -> None:
+    """Register the plugin's step types; called once, when a manifest names the plugin."""
+
+
+@hookspec(firstresult=True)
+def forge_chat(path: Path, system: str | None) -> Chat | None:
+    """Open the model at *path* (a GGUF file, or an artifact's folder) for talk, or return None if it isn't yours."""

@@ -1,0 +1,131 @@
+"""Step types by name, and the object through which plugins register them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from forge.core.errors import PluginError
+from forge.plugin import protocols
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Kind = Literal["source", "transform", "labeler", "trainer", "exporter", "check"]
+KINDS: tuple[Kind, ...] = ("source", "transform", "labeler", "trainer", "exporter", "check")
+
+VERBS: dict[Kind, tuple[tuple[str, type], ...]] = {
+    "source": (("read", protocols.Source), ("fetch", protocols.FileSource)),
+    "transform": (
+        ("transform", protocols.Transform),
+        ("merge", protocols.Merge),
+        ("split", protocols.Split),
+        ("make", protocols.Make),
+    ),
+    "labeler": (("request", protocols.Labeler), ("label", protocols.LocalLabeler)),
+    "trainer": (("train", protocols.Trainer),),
+    "exporter": (("export", protocols.Exporter),),
+    "check": (("check", protocols.Check),),
+}
+"""The methods by which a class of each kind does its work; it has one of them."""
+
+UNKEYED = "forge.unkeyed"
+
+
+@attrs.frozen
+class StepType:
+    """Describe one registered step type.
+
+    ``inputs`` names what ``from`` must give (a trailing ``?`` makes one optional); None takes any number.
+    ``requires`` are modules that the step imports while it runs, ``extra`` what brings them.
+    ``facts`` are distributions whose version the result depends on.
+    ``heavy`` steps get the machine for themselves; ``network`` ones are refused by ``--offline``.
+    """
+
+    namespace: str
+    name: str
+    kind: Kind
+    cls: type
+    version: str
+    verb: str
+    inputs: tuple[str, ...] | None = None
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+    facts: tuple[str, ...] = ()
+    heavy: bool = False
+    network: bool = False
+
+    @property
+    def use(self) -> str:
+        """Return the name by which a manifest asks for it."""
+        return f"{self.namespace}.{self.name}"
+
+    @property
+    def summary(self) -> str:
+        """Return the first line of the class's docstring."""
+        return (self.cls.__doc__ or "").strip().partition("\n")[0]
+
+
+@attrs.define
+class Register:
+    """Collect the step types of one plugin; every hook gets one."""
+
+    namespace: str
+    types: dict[str, StepType] = attrs.Factory(dict)
+
+    def source(self, name: str, cls: type, *, version: str, **options: Any) -> None:
+        """Register a class with ``read`` or ``fetch``."""
+        self._add("source", name, cls, version, options)
+
+    def transform(self, name: str, cls: type, *, version: str, **options: Any) -> None:
+        """Register a class with ``transform``, ``merge``, ``split`` or ``make``."""
+        self._add("transform", name, cls, version, options)
+
+    def labeler(self, name: str, cls: type, *, version: str, **options: Any) -> None:
+        """Register a class with ``request``, ``ask`` and ``parse``, or with ``label``."""
+        self._add("labeler", name, cls, version, options)
+
+    def trainer(self, name: str, cls: type, *, version: str, **options: Any) -> None:
+        """Register a class with ``train``."""
+        self._add("trainer", name, cls, version, options)
+
+    def exporter(self, name: str, cls: type, *, version: str, **options: Any) -> None:
+        """Register a class with ``export``."""
+        self._add("exporter", name, cls, version, options)
+
+    def check(self, name: str, cls: type, *, version: str, **options: Any) -> None:
+        """Register a class with ``check``."""
+        self._add("check", name, cls, version, options)
+
+    def _add(self, kind: Kind, name: str, cls: type, version: str, options: dict[str, Any]) -> None:
+        use = f"{self.namespace}.{name}"
+        if name in self.types:
+            message = f"plugin `{self.namespace}` registers `{use}` twice"
+            raise PluginError(message)
+        if not attrs.has(cls):
+            message = f"the class of `{use}` is not an attrs class"
+            raise PluginError(message, hint=f"decorate `{cls.__name__}` with `@attrs.frozen`")
+        verbs = [verb for verb, _ in VERBS[kind] if callable(getattr(cls, verb, None))]
+        if len(verbs) != 1:
+            wanted = ", ".join(f"`{verb}`" for verb, _ in VERBS[kind])
+            message = f"the class of {kind} `{use}` must have one of the methods {wanted}, it has {len(verbs)}"
+            raise PluginError(message)
+        protocol = dict(VERBS[kind])[verbs[0]]
+        if not _offers(cls, protocol):
+            message = f"the class of `{use}` does not offer all methods of `{protocol.__name__}`"
+            raise PluginError(message, hint=str(protocol.__doc__))
+        options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+        self.types[name] = StepType(self.namespace, name, kind, cls, version, verbs[0], **options)
+
+
+def _offers(cls: type, protocol: type) -> bool:
+    methods: Iterable[str] = (n for n, v in vars(protocol).items() if callable(v) and not n.startswith("_"))
+    return all(callable(getattr(cls, name, None)) for name in methods)
+
+
+def setting(default: Any, *, validator: Callable[..., Any] | None = None) -> Any:
+    """Declare a parameter that never changes a result, so it is in no action key (a worker count, a log interval)."""
+    if isinstance(default, (list, dict)):
+        return attrs.field(factory=default.copy, validator=validator, metadata={UNKEYED: True})
+    return attrs.field(default=default, validator=validator, metadata={UNKEYED: True})

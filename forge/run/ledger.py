@@ -1,0 +1,69 @@
+"""The row ledger of one step: what came in, what left and why, and a line to the build."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_EXAMPLES = 3
+_EXCERPT = 160
+_EVERY = 0.1
+"""Seconds between two progress events."""
+
+
+@attrs.define
+class Ledger:
+    """Be the `forge.Run` of a step that runs in a worker.
+
+    *send* takes events as JSON values; *beat* shows that the worker is alive.
+    """
+
+    scratch: Path
+    threads: int
+    send: Callable[[dict[str, Any]], None]
+    beat: Callable[[], None]
+    drops: dict[str, int] = attrs.Factory(dict)
+    tallies: dict[str, int] = attrs.Factory(dict)
+    examples: dict[str, list[str]] = attrs.Factory(dict)
+    warnings: list[str] = attrs.Factory(list)
+    sent_at: float = 0.0
+
+    def progress(self, done: float, total: float | None = None, **figures: float | str) -> None:
+        """Send progress, at most ten times a second and always at the end."""
+        now = time.monotonic()
+        self.beat()
+        if now - self.sent_at >= _EVERY or done == total:
+            self.sent_at = now
+            self.send({"event": "progress", "done": done, "total": total, "figures": figures})
+
+    def log(self, message: str) -> None:
+        """Write a line to the log, which is the worker's standard output."""
+        print(time.strftime("%H:%M:%S"), message, flush=True)  # noqa: T201
+
+    def warn(self, message: str) -> None:
+        """Write a line to the log, the record and the person's screen."""
+        self.log(f"warning: {message}")
+        if message not in self.warnings:
+            self.warnings.append(message)
+            self.send({"event": "warning", "message": message})
+
+    def drop(self, reason: str, count: int = 1, example: str = "") -> None:
+        """Count rows that leave, and keep the first examples."""
+        if count:
+            self.drops[reason] = self.drops.get(reason, 0) + count
+            self._example(reason, example)
+
+    def tally(self, reason: str, count: int) -> None:
+        """Count what left inside of rows."""
+        self.tallies[reason] = self.tallies.get(reason, 0) + count
+
+    def _example(self, reason: str, example: str) -> None:
+        kept = self.examples.setdefault(reason, [])
+        if example and len(kept) < _EXAMPLES:
+            kept.append(example[:_EXCERPT])

@@ -1,0 +1,85 @@
+"""Tables as members of artifacts: Parquet, and what the row ledger reads out of them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from forge.core.errors import StepError
+from forge.plugin.context import DROPPED, TABLE, TALLY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    import polars as pl
+
+    from forge.run.ledger import Ledger
+
+_ROW_GROUP = 50_000
+
+
+def write_table(frame: pl.DataFrame, folder: Path) -> int:
+    """Write *frame* below *folder* and return its rows; the same frame gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(folder / TABLE, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP, statistics=False)
+    return frame.height
+
+
+def count_rows(folder: Path) -> int | None:
+    """Return the rows of the table in *folder*, from its footer; None where there is no table."""
+    import polars as pl
+
+    path = folder / TABLE
+    return int(pl.scan_parquet(path).select(pl.len()).collect().item()) if path.exists() else None
+
+
+def settle(frame: pl.LazyFrame, rows_in: int | None, ledger: Ledger, use: str) -> pl.DataFrame:
+    """Run *frame*, take out the rows that `forge.drop` marked, and count them by reason.
+
+    Rows that went without a mark are counted under the step type's name.
+    """
+    import polars as pl
+
+    collected = frame.collect()
+    height = collected.height
+    tallies = [c for c in collected.columns if c.startswith(TALLY)]
+    for column in tallies:
+        ledger.tally(column[len(TALLY) :], int(collected[column].sum() or 0))
+    collected = collected.drop(tallies)
+    if DROPPED in collected.columns:
+        dropped = collected.filter(pl.col(DROPPED).is_not_null())
+        for reason, group in dropped.group_by(DROPPED, maintain_order=True):
+            ledger.drop(str(reason[0]), group.height)
+            for row in group.head(3).drop(DROPPED).iter_rows(named=True):
+                ledger._example(str(reason[0]), excerpt(row))  # noqa: SLF001  # the ledger's own module family
+        collected = collected.filter(pl.col(DROPPED).is_null()).drop(DROPPED)
+    if rows_in is not None and rows_in > height:
+        ledger.drop(f"filtered by {use}", rows_in - height)
+    return collected
+
+
+def excerpt(row: Mapping[str, Any]) -> str:
+    """Return a row as one short line."""
+    return json.dumps(row, ensure_ascii=False, default=str)
+
+
+def collect_batches(items: Iterable[Any], ledger: Ledger) -> pl.DataFrame:
+    """Join the batches of a source into one frame; rejects go to the ledger."""
+    import polars as pl
+
+    from forge.plugin.protocols import Reject
+
+    frames: list[pl.DataFrame] = []
+    for item in items:
+        if isinstance(item, Reject):
+            place = item.where if item.index is None else f"{item.where}:{item.index}"
+            ledger.drop(item.reason, 1, f"{place} {item.excerpt}".strip())
+        elif isinstance(item, pl.DataFrame):
+            frames.append(item)
+        elif isinstance(item, list):
+            frames.append(pl.DataFrame(item, infer_schema_length=None))
+        else:
+            raise StepError(f"a source yields frames, lists of dicts and rejects, not `{type(item).__name__}`")
+    frames = [f for f in frames if f.height]
+    return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()

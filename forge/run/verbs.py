@@ -1,0 +1,192 @@
+"""Run a step type's method: read or fetch, transform, merge, split or make, label, train, export, check."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from forge.core.errors import CheckFailed, StepError
+from forge.run.tables import collect_batches, count_rows, settle, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+    from forge.core.artifact import Tree
+    from forge.plugin.context import Artifact
+    from forge.plugin.protocols import Finding
+    from forge.run.job import Job
+    from forge.run.ledger import Ledger
+    from forge.store.base import Store
+
+RECEIPT = "receipt.json"
+STATISTICS = "stats.json"
+
+
+@attrs.frozen
+class Work:
+    """Hold what a method works on: the instance, its inputs in order, and the folder to fill."""
+
+    job: Job
+    instance: Any
+    inputs: dict[str, Artifact]
+    trees: dict[str, Tree]
+    out: Path
+    ledger: Ledger
+    store: Store
+
+    @property
+    def rows_in(self) -> int | None:
+        """Return the rows of all inputs that are tables."""
+        counts = [n for a in self.inputs.values() if (n := count_rows(a.path)) is not None]
+        return sum(counts) if counts else None
+
+
+def perform(work: Work) -> dict[str, int]:
+    """Do the step's work and return the rows of each part that is a table (``""`` for the whole)."""
+    rows = _VERBS[work.job.verb](work)
+    for part, count in rows.items():
+        if count == 0:
+            raise _no_rows(work, part)
+    if not any(work.out.iterdir()):
+        raise StepError(f"step `{work.job.step}` made no files")
+    return rows
+
+
+def _read(work: Work) -> dict[str, int]:
+    return _table(work, collect_batches(work.instance.read(work.ledger), work.ledger))
+
+
+def _fetch(work: Work) -> dict[str, int]:
+    work.instance.fetch(work.out, work.ledger)
+    return _tables_in(work.out)
+
+
+def _transform(work: Work) -> dict[str, int]:
+    import polars as pl
+
+    frames = [a.rows() for a in work.inputs.values()]
+    joined = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+    return _table(work, settle(work.instance.transform(joined), work.rows_in, work.ledger, work.job.use))
+
+
+def _merge(work: Work) -> dict[str, int]:
+    frame = work.instance.merge({name: a.rows() for name, a in work.inputs.items()})
+    return _table(work, settle(frame, work.rows_in, work.ledger, work.job.use))
+
+
+def _split(work: Work) -> dict[str, int]:
+    source = next(iter(work.inputs.values())).rows()
+    parts = work.instance.split(source)
+    rows = {name: write_table(settle(frame, None, work.ledger, work.job.use), work.out / name) for name, frame in parts.items()}
+    left = (work.rows_in or 0) - sum(rows.values()) - sum(work.ledger.drops.values())
+    if left > 0:
+        work.ledger.drop("in no part", left)
+    return rows
+
+
+def _make(work: Work) -> dict[str, int]:
+    work.instance.make(work.inputs, work.out, work.ledger)
+    return _tables_in(work.out)
+
+
+def _label(work: Work) -> dict[str, int]:
+    source = next(iter(work.inputs.values())).rows()
+    return _table(work, settle(work.instance.label(source), work.rows_in, work.ledger, work.job.use))
+
+
+def _request(work: Work) -> dict[str, int]:
+    from forge.run.labels import label_rows
+    from forge.store.journal import Journal
+
+    journal = Journal(work.store.root / "journals")
+    source = next(iter(work.inputs.values())).rows().collect()
+    return _table(work, label_rows(work.instance, source, journal, work.ledger))
+
+
+def _train(work: Work) -> dict[str, int]:
+    work.instance.train(work.inputs, work.out, work.ledger)
+    return {}
+
+
+def _export(work: Work) -> dict[str, int]:
+    work.instance.export(work.inputs, work.out, work.ledger)
+    return _tables_in(work.out)
+
+
+def _check(work: Work) -> dict[str, int]:
+    findings = list(work.instance.check(work.inputs, work.out, work.ledger))
+    receipt = receipt_of(work, findings)
+    (work.out / RECEIPT).write_text(json.dumps(receipt, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    failed = [f for f in findings if not f.passed]
+    if failed:
+        failures = work.store.root / "builds" / "failed"
+        work.store.write_json(failures / f"{work.job.key}.json", receipt)
+        lines = "".join(f"\n  {f.name}: {shown(f.value)}, required {shown(f.bound)}{f' ({f.detail})' if f.detail else ''}" for f in failed)
+        raise CheckFailed(
+            f"check `{work.job.step}` failed: {len(failed)} of {len(findings)} figures beyond their bounds{lines}",
+            hint="what was checked is in the store, `forge show` prints the whole receipt",
+        )
+    return {}
+
+
+_VERBS = {
+    "read": _read,
+    "fetch": _fetch,
+    "transform": _transform,
+    "merge": _merge,
+    "split": _split,
+    "make": _make,
+    "label": _label,
+    "request": _request,
+    "train": _train,
+    "export": _export,
+    "check": _check,
+}
+
+
+def receipt_of(work: Work, findings: list[Finding]) -> dict[str, Any]:
+    """Return a check's findings, bound to the digests of all files it looked at."""
+    return {
+        "check": work.job.use,
+        "passed": all(f.passed for f in findings),
+        "findings": [attrs.asdict(f) for f in findings],
+        "inputs": {
+            name: {"digest": tree.digest, "files": {n: m.digest for n, m in sorted(tree.members.items())}}
+            for name, tree in work.trees.items()
+        },
+    }
+
+
+def shown(value: Any) -> str:
+    """Return a figure as people write it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(work: Work, frame: pl.DataFrame) -> dict[str, int]:
+    if frame.height == 0:
+        return {"": 0}
+    rows = {"": write_table(frame, work.out)}
+    describe = getattr(work.instance, "statistics", None)
+    if callable(describe):
+        statistics: Mapping[str, Any] = describe(frame.lazy())
+        (work.out / STATISTICS).write_text(json.dumps(statistics, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return rows
+
+
+def _tables_in(folder: Path) -> dict[str, int]:
+    """Return the rows of the tables in *folder* and in the folders directly below it."""
+    found = {"": count_rows(folder)} | {p.name: count_rows(p) for p in sorted(folder.iterdir()) if p.is_dir()}
+    return {name: count for name, count in found.items() if count is not None}
+
+
+def _no_rows(work: Work, part: str) -> StepError:
+    what = f"part `{part}` of step `{work.job.step}`" if part else f"step `{work.job.step}`"
+    drops = sorted(work.ledger.drops.items(), key=lambda item: -item[1])
+    reasons = "".join(f"\n  {count} × {reason}" for reason, count in drops)
+    came = f" of {work.rows_in} that came in" if work.rows_in is not None else ""
+    return StepError(f"{what} has no rows left{came}{reasons}", hint="`forge show` on the step before shows its rows")

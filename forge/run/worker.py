@@ -1,0 +1,169 @@
+"""Run jobs: the process in which every step's work is done, here or on another machine.
+
+Jobs come as lines of JSON on standard input, events go out as lines of JSON on what was standard output; the
+step's own output goes to the action's log. When the input closes, whoever started the worker is gone: it ends at
+once, with everything it started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import forge
+from forge.core.errors import ForgeError
+from forge.core.record import Record
+from forge.plugin.context import Artifact
+from forge.plugin.discovery import Registry
+from forge.plugin.parameters import structure
+from forge.run.job import Job
+from forge.run.ledger import Ledger
+from forge.run.verbs import Work, perform
+from forge.store.actions import Actions
+from forge.store.base import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+Send = "Callable[[dict[str, Any]], None]"
+
+
+def main() -> None:
+    """Serve jobs until the input closes."""
+    events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    lock = threading.Lock()
+
+    def send(event: dict[str, Any]) -> None:
+        with lock:
+            events.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+    registry = Registry()
+    for line in iter(_lines().get, None):
+        job = Job.load(line)
+        _redirect(Path(job.store) / "logs" / f"{job.key}.log")
+        send(run(job, registry, send))
+
+
+def run(job: Job, registry: Registry, send: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Run one job, or find that another process has done it meanwhile, and return the last event."""
+    try:
+        store = Store.open(Path(job.store))
+        actions = Actions(store)
+        with actions.claim(job.key) as heart:
+            if actions.find(job.key) is not None:
+                return {"event": "done", "ran": False}
+            send({"event": "started"})
+            actions.publish(_perform(job, registry, store, actions, send, heart.beat))
+            actions.clear(job.key)
+    except ForgeError as error:
+        return _failed(error.message, error.hint, None, error.exit_code)
+    except Exception as error:  # noqa: BLE001  # the boundary: a plugin's bug must not take the worker with it
+        return _failed(f"{type(error).__name__}: {error}", None, _plugin_traceback(error), 1)
+    return {"event": "done", "ran": True}
+
+
+def _perform(
+    job: Job,
+    registry: Registry,
+    store: Store,
+    actions: Actions,
+    send: Callable[[dict[str, Any]], None],
+    beat: Callable[[], None],
+) -> Record:
+    begun, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    found = registry.find(job.use)
+    instance, complaints = structure(found.cls, job.spec, Path(job.root))
+    if complaints:
+        raise ForgeError("; ".join(c.message for c in complaints))
+    ledger = Ledger(actions.scratch(job.key), job.threads, send, beat)
+    with store.staging() as staging:
+        out = staging / "out"
+        out.mkdir()
+        trees = {name: store.tree(digest).part(part) for name, digest, part in job.inputs}
+        inputs = {}
+        for index, (name, tree) in enumerate(trees.items()):
+            store.checkout(tree, staging / f"in{index}")
+            inputs[name] = Artifact(name, staging / f"in{index}", tree.digest)
+        work = Work(job, instance, inputs, trees, out, ledger, store)
+        rows = perform(work)
+        tree = store.add_tree(out)
+        return Record(
+            key=job.key,
+            step=job.step,
+            kind=job.kind,
+            use=job.use,
+            action=dict(job.action),
+            tree=tree.digest,
+            seconds=round(time.monotonic() - begun, 3),
+            size=tree.size,
+            rows_in=work.rows_in,
+            rows_out=sum(rows.values()) if rows else None,
+            rows=rows,
+            drops=ledger.drops,
+            tallies=ledger.tallies,
+            examples=ledger.examples,
+            warnings=ledger.warnings,
+            code=job.code,
+            started=started,
+            host=socket.gethostname(),
+            forge=forge.__version__,
+        )
+
+
+def _lines() -> queue.Queue[str | None]:
+    """Read standard input in a thread; its end while a job runs ends this process group."""
+    lines: queue.Queue[str | None] = queue.Queue()
+    busy_input = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+
+    def read() -> None:
+        with os.fdopen(busy_input, encoding="utf-8") as stream:
+            for line in stream:
+                lines.put(line)
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
+
+
+def _redirect(log: Path) -> None:
+    """Send whatever a step prints, in Python or below it, to the action's log."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _failed(message: str, hint: str | None, trace: str | None, exit_code: int) -> dict[str, Any]:
+    if trace:
+        print(trace, file=sys.stderr, flush=True)  # noqa: T201  # the action's log
+    return {"event": "failed", "message": message, "hint": hint, "traceback": trace, "exit_code": exit_code}
+
+
+def _plugin_traceback(error: BaseException) -> str:
+    """Return the traceback without the frames of forge's own machinery above the plugin's first."""
+    home = str(Path(forge.__file__).parent)
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(home):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
+
+
+if __name__ == "__main__":
+    main()

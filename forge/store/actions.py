@@ -1,0 +1,213 @@
+"""Run records by action key, what each manifest's steps were last, and who is running what now."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from forge.core.digest import canonical, digest_value
+from forge.core.errors import StoreError
+from forge.core.record import Record
+from forge.store.base import remove
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from forge.store.base import Store
+
+_STALE = 60.0
+"""Seconds without a heartbeat after which a claim of another machine is taken to be dead."""
+
+
+@attrs.frozen
+class Actions:
+    """Read and write run records."""
+
+    store: Store
+
+    def find(self, key: str) -> Record | None:
+        """Return the record of a finished action if its artifact is whole, else None."""
+        record = self.read(key)
+        return record if record is not None and self.store.complete(record.tree) is not None else None
+
+    def read(self, key: str) -> Record | None:
+        """Return the record of a finished action; a damaged one counts as none, for the action can run again."""
+        try:
+            sealed = json.loads(self._path(key).read_bytes())
+            if digest_value("record", sealed["record"]) != sealed["seal"]:
+                return None
+            record = Record.from_json(sealed["record"])
+        except (OSError, ValueError, KeyError, TypeError, StoreError):
+            return None
+        return record if record.key == key else None
+
+    def publish(self, record: Record) -> None:
+        """Write a record whose tree is published, under a seal that shows damage."""
+        value = json.loads(canonical(record.to_json()))
+        self.store.write_json(self._path(record.key), {"record": value, "seal": digest_value("record", value)})
+
+    def all(self) -> Iterator[Record]:
+        """Yield every readable record."""
+        for path in sorted((self.store.root / "actions").glob("*/*.json")):
+            record = self.read(path.parent.name + path.stem)
+            if record is not None:
+                yield record
+
+    def _path(self, key: str) -> Path:
+        return self.store.root / "actions" / key[:2] / f"{key[2:]}.json"
+
+    # ---------------------------------------------------------------- builds
+
+    def last(self, manifest: str) -> dict[str, str]:
+        """Return the action keys of a manifest's steps as they last were."""
+        try:
+            found = json.loads(self._build_path(manifest).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return dict(found) if isinstance(found, dict) else {}
+
+    def remember(self, manifest: str, keys: Mapping[str, str]) -> None:
+        """Note the action keys of a manifest's steps, over what was noted before."""
+        known = self.last(manifest)
+        if any(known.get(step) != key for step, key in keys.items()):
+            self.store.write_json(self._build_path(manifest), known | dict(keys))
+
+    def _build_path(self, manifest: str) -> Path:
+        return self.store.root / "builds" / f"{manifest}.json"
+
+    # ---------------------------------------------------------------- claims
+
+    def scratch(self, key: str) -> Path:
+        """Return the folder that an unfinished action keeps between attempts."""
+        folder = self.store.root / "scratch" / key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def clear(self, key: str) -> None:
+        """Remove an action's scratch folder."""
+        remove(self.store.root / "scratch" / key)
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[Heart]:
+        """Hold an action for this process while it runs; wait while another holds it.
+
+        A claim is a file that is made by linking, so that one of many wins also over NFS.
+        One whose process is gone, or that has not been touched for a minute from another machine, is broken.
+        """
+        path = self.store.root / "claims" / key
+        heart = Heart(path, f"{socket.gethostname()} {os.getpid()} {time.time_ns()}")
+        heart.take()
+        try:
+            yield heart
+        finally:
+            heart.release()
+
+
+@attrs.define
+class Heart:
+    """Keep a claim alive."""
+
+    path: Path
+    text: str
+    beat_at: float = 0.0
+
+    def take(self) -> None:
+        """Wait until the claim is ours."""
+        own = self.path.with_name(f".{self.path.name}.{os.getpid()}.{time.time_ns()}")
+        own.write_text(self.text)
+        try:
+            while True:
+                try:
+                    os.link(own, self.path)
+                except FileExistsError:
+                    if self._dead():
+                        self._break()
+                    else:
+                        time.sleep(0.05)
+                else:
+                    return
+        finally:
+            own.unlink(missing_ok=True)
+
+    def beat(self) -> None:
+        """Show that the holder is alive."""
+        now = time.monotonic()
+        if now - self.beat_at > _STALE / 6:
+            self.beat_at = now
+            try:
+                os.utime(self.path)
+            except FileNotFoundError:
+                return
+
+    def release(self) -> None:
+        """Give the claim up, if it is still ours."""
+        try:
+            if self.path.read_text() == self.text:
+                self.path.unlink()
+        except FileNotFoundError:
+            return
+
+    def _dead(self) -> bool:
+        try:
+            host, pid, _ = self.path.read_text().split()
+            age = time.time() - self.path.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        except ValueError:
+            return True
+        if host != socket.gethostname():
+            return age > _STALE
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+    def _break(self) -> None:
+        """Remove a dead claim; renaming first makes sure that only one process does."""
+        grave = self.path.with_name(f".{self.path.name}.dead.{os.getpid()}.{time.time_ns()}")
+        try:
+            self.path.rename(grave)
+        except FileNotFoundError:
+            return
+        grave.unlink(missing_ok=True)
+
+
+def describe_damage(store: Store, actions: Actions) -> list[dict[str, Any]]:
+    """Read the whole store and return one entry for every fault: what it is, where, and which steps it touches."""
+    users: dict[str, set[str]] = {}
+    faults: list[dict[str, Any]] = []
+    records = {r.key: r for r in actions.all()}
+    for path in sorted((store.root / "actions").glob("*/*.json")):
+        if path.parent.name + path.stem not in records:
+            faults.append({"fault": "record is damaged", "path": str(path), "steps": []})
+    for record in records.values():
+        try:
+            tree = store.tree(record.tree)
+        except StoreError:
+            faults.append({"fault": "tree is damaged or missing", "path": record.tree, "steps": [record.step]})
+            continue
+        for member in tree.members.values():
+            users.setdefault(member.digest, set()).add(record.step)
+    present = {p.parent.name + p.name for p in (store.root / "objects").glob("*/*")}
+    for digest in sorted(present | users.keys()):
+        path = store.object_path(digest)
+        try:
+            store_size = path.stat().st_size
+        except OSError:
+            faults.append({"fault": "object is missing", "path": str(path), "steps": sorted(users.get(digest, ()))})
+            continue
+        from forge.core.digest import digest_file
+
+        if digest_file(path, store_size) != digest:
+            faults.append({"fault": "object is damaged", "path": str(path), "steps": sorted(users.get(digest, ()))})
+    return faults

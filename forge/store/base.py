@@ -1,0 +1,252 @@
+"""The content-addressed store: objects by digest, trees of them, and a staging area on the same file system.
+
+Layout below the root: ``objects/ab/…`` files by digest, read-only; ``trees/ab/….json``; ``actions/ab/….json`` run
+records; ``claims/`` who is running what; ``scratch/`` what unfinished actions keep; ``staging/`` half-made things;
+``logs/``, ``journals/``, ``builds/``. Publishing goes members, tree, record: what is named is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from forge.core.artifact import Member, Tree
+from forge.core.digest import canonical, digest_bytes, digest_file
+from forge.core.errors import StepError, StoreError
+
+FORMAT = "1"
+_READ_ONLY = 0o444
+_EXECUTABLE = 0o555
+
+
+@attrs.frozen
+class Store:
+    """Read and write one store folder; any number of processes may use it at once."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> Store:
+        """Return the store at *root*, made if it is not there; a store of another format is refused."""
+        store = cls(root.absolute())
+        marker = store.root / "format"
+        with _named_errors(store.root):
+            try:
+                found = marker.read_text().strip()
+            except FileNotFoundError:
+                for folder in ("objects", "trees", "actions", "claims", "scratch", "staging", "logs", "journals", "builds"):
+                    (store.root / folder).mkdir(parents=True, exist_ok=True)
+                store.write(marker, FORMAT.encode())
+                found = FORMAT
+        if found != FORMAT:
+            raise StoreError(f"the store `{root}` has format `{found}`, this forge reads `{FORMAT}`")
+        return store
+
+    # ---------------------------------------------------------------- objects
+
+    def object_path(self, digest: str) -> Path:
+        """Return where the bytes of *digest* lie."""
+        return self.root / "objects" / digest[:2] / digest[2:]
+
+    def add_file(self, path: Path) -> Member:
+        """Take a file of the staging area into the objects by renaming it; nothing is copied."""
+        with _named_errors(self.root):
+            info = path.lstat()
+            if not stat.S_ISREG(info.st_mode):
+                raise StepError(f"`{path.name}` is not a plain file", hint="an artifact holds files and folders only")
+            executable = bool(info.st_mode & stat.S_IXUSR)
+            member = Member(digest_file(path, info.st_size), info.st_size, executable)
+            target = self.object_path(member.digest)
+            if _size(target) != info.st_size:
+                target.parent.mkdir(exist_ok=True)
+                _sync(path)
+                path.chmod(_READ_ONLY)
+                path.replace(target)
+            return member
+
+    def add_copy(self, path: Path) -> Member:
+        """Take a file from elsewhere into the objects; it stays where it is."""
+        with self.staging() as folder:
+            copy = folder / "file"
+            with _named_errors(self.root):
+                shutil.copyfile(path, copy)
+                copy.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IWUSR)
+            return self.add_file(copy)
+
+    def read_object(self, member: Member) -> bytes:
+        """Return an object's bytes, verified."""
+        data = self.object_path(member.digest).read_bytes()
+        if digest_bytes(data) != member.digest:
+            raise self._damaged(member.digest)
+        return data
+
+    # ---------------------------------------------------------------- trees
+
+    def add_tree(self, folder: Path) -> Tree:
+        """Publish all files below *folder*, members first, and return the tree."""
+        members: dict[str, Member] = {}
+        for base, folders, names in os.walk(folder):
+            folders.sort()
+            linked = [n for n in folders if os.path.islink(os.path.join(base, n))]
+            if linked:
+                raise StepError(f"`{linked[0]}` is a link", hint="an artifact holds files and folders only")
+            for name in sorted(names):
+                path = Path(base, name)
+                members[path.relative_to(folder).as_posix()] = self.add_file(path)
+        return self.publish_tree(Tree(members))
+
+    def publish_tree(self, tree: Tree) -> Tree:
+        """Write a tree whose members are stored already."""
+        self.write(self._tree_path(tree.digest), canonical(tree.to_json()), fresh=True)
+        return tree
+
+    def tree(self, digest: str) -> Tree:
+        """Return a published tree, verified."""
+        try:
+            value = json.loads(self._tree_path(digest).read_bytes())
+        except (OSError, ValueError) as error:
+            raise self._damaged(digest) from error
+        tree = Tree.from_json(value)
+        if tree.digest != digest:
+            raise self._damaged(digest)
+        return tree
+
+    def complete(self, digest: str) -> Tree | None:
+        """Return the tree if it and all its members are there at their sizes, else None."""
+        try:
+            tree = self.tree(digest)
+        except StoreError:
+            return None
+        fits = all(_size(self.object_path(m.digest)) == m.size for m in tree.members.values())
+        return tree if fits else None
+
+    def checkout(self, tree: Tree, folder: Path) -> None:
+        """Lay the tree out below *folder* as links to verified objects."""
+        for name, member in tree.members.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source = self.object_path(member.digest)
+            self.check_object(member.digest)
+            target.symlink_to(source)
+
+    def export(self, tree: Tree, folder: Path) -> None:
+        """Copy the tree's files to a folder of the user's own."""
+        for name, member in tree.members.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.check_object(member.digest)
+            shutil.copyfile(self.object_path(member.digest), target)
+            target.chmod(0o755 if member.executable else 0o644)
+
+    def check_object(self, digest: str) -> None:
+        """Read an object and compare its digest; a damaged or missing one is moved aside and reported."""
+        path = self.object_path(digest)
+        size = _size(path)
+        if size is not None and digest_file(path, size) == digest:
+            return
+        if size is not None:
+            with _named_errors(self.root):
+                path.replace(self.root / "staging" / f"damaged-{digest[:16]}-{uuid.uuid4().hex[:8]}")
+        raise self._damaged(digest)
+
+    def _tree_path(self, digest: str) -> Path:
+        return self.root / "trees" / digest[:2] / f"{digest[2:]}.json"
+
+    def _damaged(self, digest: str) -> StoreError:
+        return StoreError(
+            f"object `{digest[:16]}…` is damaged or missing in the store `{self.root}`",
+            hint="build again: what is damaged was set aside and is made anew",
+        )
+
+    # ---------------------------------------------------------------- writing
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Give a fresh folder on the store's file system, removed afterwards."""
+        folder = self.root / "staging" / uuid.uuid4().hex
+        with _named_errors(self.root):
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            remove(folder)
+
+    def write(self, path: Path, data: bytes, *, fresh: bool = False) -> None:
+        """Write a small file whole or not at all; with *fresh* an existing file is left as it is."""
+        if fresh and _size(path) == len(data):
+            return
+        with _named_errors(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            try:
+                with temporary.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Write a JSON file whole or not at all."""
+        self.write(path, json.dumps(value, ensure_ascii=False, indent=1).encode())
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and all below it, whatever its permissions; what is gone already is no error."""
+
+    def loosen(function: Any, path: str, _: Any) -> None:
+        try:
+            os.chmod(os.path.dirname(path), stat.S_IRWXU)
+            function(path)
+        except FileNotFoundError:
+            pass
+
+    shutil.rmtree(folder, onerror=loosen)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_REASONS = {
+    errno.ENOSPC: ("the disk of the store `{root}` is full", "free some space, or name another store with `--store`"),
+    errno.EDQUOT: ("the quota of the store `{root}` is used up", "free some space, or name another store with `--store`"),
+    errno.EROFS: ("the store `{root}` is on a read-only file system", "name another store with `--store`"),
+    errno.EACCES: ("no permission to write to the store `{root}`", "name another store with `--store`"),
+    errno.EPERM: ("no permission to write to the store `{root}`", "name another store with `--store`"),
+}
+
+
+@contextmanager
+def _named_errors(root: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into errors that say what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REASONS:
+            raise
+        message, hint = _REASONS[error.errno]
+        raise StoreError(message.format(root=root), hint=hint) from error

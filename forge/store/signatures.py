@@ -1,0 +1,74 @@
+"""What files were when they were last read, so that unchanged ones are not read again.
+
+A signature is size, modification and change time in nanoseconds, inode and device; change time moves with every
+write and can't be set back. A file that changed less than two seconds before it was read is not trusted, for it
+could change again within the clock's grain.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from forge.core.digest import digest_file, digest_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from forge.store.base import Store
+
+_GRAIN = 2_000_000_000
+
+
+@attrs.define
+class Signatures:
+    """Remember what was computed from files, one JSON file for each *name*."""
+
+    store: Store
+    name: str
+    known: dict[str, list[Any]] = attrs.Factory(dict)
+    used: dict[str, list[Any]] = attrs.Factory(dict)
+
+    @classmethod
+    def load(cls, store: Store, name: str) -> Signatures:
+        """Read what is known; a damaged file means nothing is."""
+        try:
+            known = json.loads((store.root / "builds" / f"{name}.signatures").read_bytes())
+        except (OSError, ValueError):
+            known = {}
+        return cls(store, name, known if isinstance(known, dict) else {})
+
+    def of(self, path: Path, what: str, compute: Callable[[Path], Any]) -> Any:
+        """Return ``compute(path)``, or what it was if the file has not changed."""
+        place = f"{what}:{path}"
+        info = os.stat(path)
+        signature = [info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev]
+        entry = self.used.get(place) or self.known.get(place)
+        if entry and entry[:5] == signature:
+            self.used[place] = entry
+            return entry[5]
+        value = compute(path)
+        if time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _GRAIN:
+            self.used[place] = [*signature, value]
+        return value
+
+    def digest(self, path: Path) -> str:
+        """Return the digest of a file's bytes."""
+        return str(self.of(path, "digest", lambda p: digest_file(p, p.stat().st_size)))
+
+    def save(self) -> None:
+        """Write what is known now, if it moved."""
+        if self.used != self.known:
+            data = json.dumps(self.used, separators=(",", ":")).encode()
+            self.store.write(self.store.root / "builds" / f"{self.name}.signatures", data)
+
+
+def build_name(manifest: str, path: Path) -> str:
+    """Return a file name for what is remembered of a manifest: its name, and where it lies."""
+    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in manifest)
+    return f"{safe}-{digest_value('place', str(path.resolve()))[:12]}"

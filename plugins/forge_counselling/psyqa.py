@@ -1,0 +1,180 @@
+"""Read PsyQA questions, in the published layout and in the one with likes."""
+
+from __future__ import annotations
+
+import io
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import forge
+
+from forge_counselling.records import Broken, records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+_TEXTS = ("id", "questionID", "title", "question", "content", "description", "keywords")
+_ANSWER_TEXTS = ("content", "answer_text", "likes")
+_FIELDS = ("title", "question", "content", "description", "answers")
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]", re.DOTALL)
+_SEPARATORS = r"[,，、;；]"
+_LIKES = r"^\s*([0-9]+(?:,[0-9]{3})*(?:\.[0-9]*)?|\.[0-9]+)"
+_LIKES_UNIT = r"^\s*[0-9.,]+\s*([kKwW千万]?)"
+_MOST_LIKES = 10**12  # beyond it a count is a misprint, and a float no longer exact
+
+_NOTHING_KNOWN = "not a question"
+
+
+@attrs.frozen
+class PsyQA:
+    """Read PsyQA questions with their answers.
+
+    Both layouts may be mixed, in one file too: ``question/description/keywords/answers[answer_text]`` and
+    ``title/content/tags/answers[content, likes]``. Likes may be numbers, texts such as ``12赞``, ``1.2k`` and ``3万``,
+    null, or missing, which counts as 0. A number where a text belongs is taken as its text; of a key that stands twice
+    in an object the first counts. A list that Polars can read as it is takes the fast way, any other is read record
+    by record, and only the broken records are rejected.
+    """
+
+    path: forge.Files
+
+    def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
+        """Yield one table a file, after the rejects of that file."""
+        with ThreadPoolExecutor(max(1, min(run.threads, len(self.path), 2))) as pool:
+            ahead = [pool.submit(_read_file, file) for file in self.path[:2]]
+            for done, _ in enumerate(self.path, start=1):
+                table, rejects = ahead.pop(0).result()
+                ahead += [pool.submit(_read_file, file) for file in self.path[done + 1 : done + 2]]
+                yield from rejects
+                yield table
+                run.progress(done, len(self.path))
+
+
+def _read_file(file: forge.File) -> tuple[pl.DataFrame, list[forge.Reject]]:
+    """Return a file's raw table and its rejects."""
+    import polars as pl
+
+    data = file.read_bytes()
+    rejects: list[forge.Reject] = []
+    frame = _clean_list(data)
+    if frame is None:
+        good = []
+        for index, record in enumerate(records(data), start=1):
+            try:
+                good.append({"index": index, **_plain(record)})
+            except Broken as broken:
+                rejects.append(forge.Reject(file.name, broken.reason, index, broken.excerpt))
+        frame = pl.DataFrame(good, schema={"index": pl.get_index_type(), **_schema()})
+    else:
+        frame = frame.with_row_index("index", offset=1)
+    unknown = pl.all_horizontal(pl.col(name).is_null() for name in _FIELDS)
+    rejects += [forge.Reject(file.name, _NOTHING_KNOWN, index) for index in frame.filter(unknown)["index"]]
+    rejects.sort(key=lambda reject: reject.index or 0)
+    return _shape(frame.filter(~unknown), PurePosixPath(file.name).stem), rejects
+
+
+def _schema() -> dict[str, Any]:
+    import polars as pl
+
+    answers = pl.List(pl.Struct(dict.fromkeys(_ANSWER_TEXTS, pl.String)))
+    return {**dict.fromkeys(_TEXTS, pl.String), "tags": pl.List(pl.String), "answers": answers}
+
+
+def _clean_list(data: bytes) -> pl.DataFrame | None:
+    """Return the records of a well-formed JSON list, or None where reading it record by record may tell more."""
+    import polars as pl
+
+    # Polars turns half of a surrogate pair into a NUL without a word, and accepts an empty file.
+    if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[") or _has_lone_surrogate(data):
+        return None
+    try:
+        return pl.read_json(io.BytesIO(data), schema=_schema())
+    except pl.exceptions.PolarsError:
+        return None
+
+
+def _has_lone_surrogate(data: bytes) -> bool:
+    return (b"\\ud" in data or b"\\uD" in data) and _LONE_SURROGATE.search(data) is not None
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """Return the known fields of *record* with their values as the fast way gives them."""
+    if isinstance(record, Broken):
+        raise record
+    if not isinstance(record, dict):
+        raise Broken("record is not an object", record)
+    row = {name: _text(record, name) for name in _TEXTS}
+    tags, answers = record.get("tags"), record.get("answers")
+    if tags is not None and not isinstance(tags, list):
+        tags = [tags]
+    if answers is not None and not isinstance(answers, list):
+        raise Broken("`answers` is not a list", record)
+    row["tags"] = None if tags is None else [_text({"tags": tag}, "tags") for tag in tags]
+    row["answers"] = None if answers is None else [_answer(answer) for answer in answers]
+    return row
+
+
+def _answer(answer: Any) -> dict[str, str | None]:
+    if answer is None:
+        return dict.fromkeys(_ANSWER_TEXTS)
+    if not isinstance(answer, dict):
+        raise Broken("an answer is not an object", answer)
+    return {name: _text(answer, name) for name in _ANSWER_TEXTS}
+
+
+def _text(record: dict[str, Any], name: str) -> str | None:
+    value = record.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    raise Broken(f"`{name}` is not a text", record)
+
+
+def _shape(frame: pl.DataFrame, stem: str) -> pl.DataFrame:
+    """Give both layouts one shape: ``id, source, title, content, tags, answers[text, likes]``."""
+    import polars as pl
+
+    def filled(*names: str) -> pl.Expr:
+        return pl.coalesce(pl.when(pl.col(name) != "").then(pl.col(name)) for name in names).fill_null("")
+
+    identity = pl.coalesce("id", "questionID", pl.format("{}_{}", pl.lit(stem), pl.col("index")))
+    tags = pl.when(pl.col("tags").is_not_null()).then(pl.col("tags")).otherwise(pl.concat_list("keywords"))
+    answer = pl.element().struct
+    text = pl.coalesce(pl.when(answer.field(name) != "").then(answer.field(name)) for name in _ANSWER_TEXTS[:2])
+    return frame.select(
+        pl.format("PsyQA_{}", identity).alias("id"),
+        pl.lit("PsyQA").alias("source"),
+        filled("title", "question").alias("title"),
+        filled("content", "description").alias("content"),
+        tags.list.eval(_split_tags(pl.element())).fill_null([]).alias("tags"),
+        pl.col("answers")
+        .list.eval(pl.struct(text.fill_null("").alias("text"), likes(answer.field("likes")).alias("likes")))
+        .fill_null([])
+        .alias("answers"),
+    )
+
+
+def _split_tags(tags: pl.Expr) -> pl.Expr:
+    single = tags.str.replace_all(_SEPARATORS, ",").str.split(",").explode().str.strip_chars()
+    return single.filter(single.is_not_null() & (single != ""))
+
+
+def likes(written: pl.Expr) -> pl.Expr:
+    """Read a count such as ``12``, ``12赞``, ``1.2k`` or ``3万`` from a text; anything else is 0."""
+    import polars as pl
+
+    plain = written.str.normalize("NFKC")
+    number = plain.str.extract(_LIKES).str.replace_all(",", "", literal=True).cast(pl.Float64, strict=False)
+    unit = plain.str.extract(_LIKES_UNIT).replace_strict(
+        {"k": 1e3, "K": 1e3, "千": 1e3, "w": 1e4, "W": 1e4, "万": 1e4}, default=1.0, return_dtype=pl.Float64
+    )
+    return (number * unit).clip(0, _MOST_LIKES).fill_null(0).cast(pl.Int64)
+

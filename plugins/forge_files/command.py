@@ -1,0 +1,61 @@
+"""Run a shell command as a step."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import attrs
+
+import forge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
+
+
+@attrs.frozen
+class Command:
+    """Run *command* with ``sh -c``.
+
+    ``"$@"`` are the inputs' paths in the order of ``from``, a one-file artifact as that file; ``$OUT`` is the folder
+    to fill; the working folder is scratch. Only the variables named in *environment* come through, besides PATH,
+    HOME, LANG, LC_ALL and TMPDIR; their values are in no key, so a result must not depend on them.
+    """
+
+    command: str
+    environment: tuple[str, ...] = ()
+
+    def make(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> None:
+        """Run the command and refuse a status other than 0."""
+        environment = {n: os.environ[n] for n in (*_KEPT, *self.environment) if n in os.environ}
+        arguments = [str(_place(artifact)) for artifact in inputs.values()]
+        done = subprocess.run(
+            ["sh", "-c", self.command, "sh", *arguments],
+            cwd=run.scratch,
+            env=environment | {"OUT": str(out)},
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        run.log(done.stderr)
+        if done.returncode:
+            tail = done.stderr.strip().splitlines()[-5:]
+            message = f"the command ended with status {done.returncode}"
+            raise forge.StepError("\n  ".join([message, *tail]), hint=f"the command was: {self.command}")
+
+
+def _place(artifact: forge.Artifact) -> Path:
+    files = artifact.files()
+    return next(iter(files.values())) if len(files) == 1 else artifact.path
+
+
+@forge.hookimpl
+def forge_register(register: forge.Register) -> None:
+    """Register `run.command`."""
+    register.transform("command", Command, version="1")

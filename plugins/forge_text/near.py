@@ -1,0 +1,153 @@
+"""Group texts that are equal or nearly so.
+
+Texts are compared in their comparable form (letters and digits, NFKC, lower case).
+Equal ones are found by an exact hash; near-equal ones by MinHash (rensa) over character trigrams with banding, and a
+pair that shares a band counts only when the Jaccard index of its trigram sets, computed exactly, reaches the threshold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import numpy.typing as npt
+    import polars as pl
+
+    Integers = npt.NDArray[np.int64]
+    Hashes = npt.NDArray[np.uint64]
+
+SHINGLE = 3  # characters
+PERMUTATIONS = 128
+_MISSED = 1e-3  # the largest share of pairs at the threshold that banding may miss
+_SIGNATURE_SLACK = 0.15  # three standard errors of a signature's estimate lie within
+_MIX = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: Knuth's multiplicative hash
+_SMALL = 64  # members up to which a bucket's pairs are made all at once
+
+
+def clusters(texts: pl.Series, *, near: float) -> Integers:
+    """Return for each text the position of the first text of its cluster.
+
+    *texts* are in comparable form. *near* is the least Jaccard index of two near-equal texts; 1 asks for equal ones
+    alone. Clusters are transitive: a chain of near pairs is one cluster.
+    """
+    import numpy as np
+    import polars as pl
+
+    frame = pl.DataFrame({"text": texts.fill_null("")}).with_row_index("position")
+    first = frame.select(pl.col("position").min().over("text"))["position"].cast(pl.Int64).to_numpy()
+    if near >= 1:
+        return first.copy()
+    distinct = np.unique(first)
+    roots = _near_clusters(frame["text"].gather(distinct), near)
+    place = np.searchsorted(distinct, first)
+    return distinct[roots[place]]
+
+
+def _near_clusters(texts: pl.Series, near: float) -> Integers:
+    """Return for each of the distinct *texts* the index of the first one of its cluster."""
+    import numpy as np
+
+    shingles, offsets = _shingles(texts)
+    signatures = _signatures(shingles, offsets)
+    parents = np.arange(len(texts), dtype=np.int64)
+    for left, right in _candidates(signatures, near):
+        alike = (signatures[left] == signatures[right]).mean(axis=1) >= near - _SIGNATURE_SLACK
+        for one, other in zip(left[alike].tolist(), right[alike].tolist(), strict=True):
+            a, b = _root(parents, one), _root(parents, other)
+            if a != b and _jaccard(shingles, offsets, one, other) >= near:
+                parents[max(a, b)] = min(a, b)
+    return np.array([_root(parents, index) for index in range(len(texts))], dtype=np.int64)
+
+
+def _root(parents: Integers, index: int) -> int:
+    while (parent := int(parents[index])) != index:
+        parents[index] = parents[parent]
+        index = parent
+    return index
+
+
+def _shingles(texts: pl.Series) -> tuple[Hashes, Integers]:
+    """Return the hashes of every text's trigrams, one text after the other, and where each text starts.
+
+    A text shorter than a trigram counts as padded with blanks, so every text has at least one.
+    """
+    import numpy as np
+
+    lengths = np.maximum(texts.str.len_chars().to_numpy().astype(np.int64), SHINGLE)
+    joined = "".join(texts.str.pad_end(SHINGLE).to_list())
+    # 64 bits a character: the value of a trigram is its three code points side by side, so no two share one.
+    points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
+    grams = (points[:-2] << np.uint64(42)) | (points[1:-1] << np.uint64(21)) | points[2:]
+    ends = np.cumsum(lengths)
+    inside = np.ones(len(points), dtype=bool)
+    for back in range(1, SHINGLE):
+        inside[ends - back] = False
+    grams = grams[inside[: len(grams)]] * np.uint64(_MIX)
+    offsets = np.concatenate([[0], np.cumsum(lengths - (SHINGLE - 1))]).astype(np.int64)
+    return grams ^ (grams >> np.uint64(31)), offsets
+
+
+def _signatures(shingles: Hashes, offsets: Integers) -> npt.NDArray[np.uint32]:
+    import numpy as np
+    from rensa import RMinHash
+
+    parts = []
+    rows = 4096  # a part's signatures pass through Python integers
+    for start in range(0, len(offsets) - 1, rows):
+        bounds = offsets[start : start + rows + 1]
+        part = np.ascontiguousarray(shingles[bounds[0] : bounds[-1]])
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(
+            part, (bounds - bounds[0]).astype(np.uint64), PERMUTATIONS, 1
+        )
+        parts.append(np.array(matrix.to_rows(), dtype=np.uint32))
+    return np.concatenate(parts) if parts else np.zeros((0, PERMUTATIONS), dtype=np.uint32)
+
+
+def band_rows(near: float) -> int:
+    """Return the most rows a band may have while a pair at the threshold is missed once in a thousand at most."""
+    fitting = [rows for rows in (8, 6, 5, 4, 3, 2) if (1 - near**rows) ** (PERMUTATIONS // rows) <= _MISSED]
+    return fitting[0] if fitting else 1
+
+
+def _candidates(signatures: npt.NDArray[np.uint32], near: float) -> Iterator[tuple[Integers, Integers]]:
+    """Yield the pairs of rows that share a band; small buckets band by band, large ones a member at a time."""
+    import numpy as np
+    import polars as pl
+
+    rows = band_rows(near)
+    for band in range(PERMUTATIONS // rows):
+        columns = np.ascontiguousarray(signatures[:, band * rows : (band + 1) * rows])
+        key = np.zeros(len(columns), dtype=np.uint64)
+        for column in range(rows):
+            key = (key ^ columns[:, column].astype(np.uint64)) * np.uint64(_MIX)
+            key ^= key >> np.uint64(29)
+        buckets = (
+            pl.DataFrame({"key": key, "row": np.arange(len(key), dtype=np.int64)})
+            .filter(pl.len().over("key") > 1)
+            .group_by("key", maintain_order=True)
+            .agg("row")
+        )
+        small = buckets.filter(pl.col("row").list.len() <= _SMALL)
+        if small.height:
+            members = small.explode("row")
+            pairs = members.join(members, on="key", maintain_order="left_right").filter(
+                pl.col("row") < pl.col("row_right")
+            )
+            yield pairs["row"].to_numpy(), pairs["row_right"].to_numpy()
+        for bucket in buckets.filter(pl.col("row").list.len() > _SMALL)["row"]:
+            large = bucket.to_numpy()
+            for place in range(len(large) - 1):
+                others = large[place + 1 :]
+                yield np.full(len(others), large[place]), others
+
+
+def _jaccard(shingles: Hashes, offsets: Integers, one: int, other: int) -> float:
+    import numpy as np
+
+    first = np.unique(shingles[offsets[one] : offsets[one + 1]])
+    second = np.unique(shingles[offsets[other] : offsets[other + 1]])
+    shared = len(np.intersect1d(first, second, assume_unique=True))
+    return shared / (len(first) + len(second) - shared)

@@ -1,0 +1,54 @@
+"""White space and comparison forms, as Polars expressions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SPACE = r"[\s\x1c-\x1f]"
+"""What Python's ``str.isspace`` calls a space: Rust's ``\\s`` leaves the four separators out."""
+
+_UNEVEN_SPACE = r" [\s\x1c-\x1f]+|[\s\x1c-\x1f&&[^ ]][\s\x1c-\x1f]*"
+_NOT_LETTER_OR_DIGIT = r"[^\p{L}\p{N}]+"
+
+
+def even_spaces(text: pl.Expr) -> pl.Expr:
+    """Turn every run of white space into one blank and trim the ends.
+
+    A single blank is left unmatched, so ordinary text is not copied.
+    """
+    return text.str.replace_all(_UNEVEN_SPACE, " ").str.strip_chars(" ")
+
+
+def comparable(text: pl.Expr) -> pl.Expr:
+    """Keep letters and digits in NFKC and lower case: what counts when two texts are compared."""
+    return text.str.normalize("NFKC").str.replace_all(_NOT_LETTER_OR_DIGIT, "").str.to_lowercase()
+
+
+def text_of(column: str, rows: pl.LazyFrame) -> pl.Expr:
+    """Return the text of *column*: a string as it is, a list of turns as its texts, one a line."""
+    import forge
+    import polars as pl
+
+    schema = rows.collect_schema()
+    if column not in schema:
+        raise forge.StepError(
+            f"there is no column `{column}`", hint=f"the table has {', '.join(f'`{name}`' for name in schema.names())}"
+        )
+    kind = schema[column]
+    if kind == pl.String:
+        return pl.col(column)
+    if is_conversation(kind):
+        return pl.col(column).list.eval(pl.element().struct.field("text")).list.join("\n", ignore_nulls=True)
+    raise forge.StepError(f"column `{column}` holds {kind}, not text", hint="name a string column or a conversation")
+
+
+def is_conversation(kind: object) -> bool:
+    """Say whether a column's type is a list of structs with a string field ``text``."""
+    import polars as pl
+
+    if not isinstance(kind, pl.List) or not isinstance(kind.inner, pl.Struct):
+        return False
+    return any(field.name == "text" and field.dtype == pl.String for field in kind.inner.fields)
