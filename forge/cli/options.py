@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from forge.store.base import Store
 
 sets = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a parameter, or STEP.PARAMETER.")
-store = click.option("--store", "store_path", metavar="DIR", help="Keep results here instead of in the project's store/.")
+store = click.option(
+    "--store", "store_path", metavar="DIR", help="Keep results here instead of in the project's store/."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 

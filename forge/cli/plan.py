@@ -8,6 +8,8 @@ import click
 
 from forge.cli import options
 
+_WORDS = {"hit": "hit", "run": "run", "unknown": "run unless equal"}
+
 
 @click.command()
 @options.manifest
@@ -19,7 +21,7 @@ def command(
     """Say what a build of MANIFEST would run, and why, without running it."""
     from rich.markup import escape
 
-    from forge.cli.render import _STYLES, console, grid
+    from forge.cli.render import STYLES, console, grid
     from forge.plan.forecast import forecast
 
     project = options.open_project(manifest, sets, store_path, steps)
@@ -27,9 +29,15 @@ def command(
     if as_json:
         document = [
             {
-                "name": e.step.name, "kind": e.step.kind, "use": e.step.use, "will": e.will, "because": e.because,
-                "key": e.key, "moved": list(e.moved),
-                "rows_last": e.last.rows_out if e.last else None, "seconds_last": e.last.seconds if e.last else None,
+                "name": e.step.name,
+                "kind": e.step.kind,
+                "use": e.step.use,
+                "will": e.will,
+                "because": e.because,
+                "key": e.key,
+                "moved": list(e.moved),
+                "rows_last": e.last.rows_out if e.last else None,
+                "seconds_last": e.last.seconds if e.last else None,
             }
             for e in entries.values()
         ]
@@ -42,11 +50,13 @@ def command(
         table.add_row(
             escape(entry.step.name),
             escape(entry.step.use),
-            f"[{_STYLES[entry.will]}]{'hit' if entry.will == 'hit' else 'run' if entry.will == 'run' else 'run unless equal'}[/]",
+            f"[{STYLES[entry.will]}]{_WORDS[entry.will]}[/]",
             escape(entry.because),
             "" if last is None or last.rows_out is None else f"{last.rows_out:,}",
             "" if last is None or entry.will == "hit" else f"{last.seconds:.1f}",
         )
     out.print(table)
     run = sum(e.will != "hit" for e in entries.values())
-    out.print(f"\n{run} of {len(entries)} steps would run" if run else f"\nnothing to do: all {len(entries)} steps are hits")
+    out.print(
+        f"\n{run} of {len(entries)} steps would run" if run else f"\nnothing to do: all {len(entries)} steps are hits"
+    )

@@ -59,11 +59,15 @@ def show_type(*, use: str) -> None:
     out.print(f"[bold]{escape(found.use)}[/]  {found.kind}, version {escape(found.version)}\n")
     out.print(escape(inspect.cleandoc(found.cls.__doc__ or "")) + "\n")
     if found.kind != "source":
-        wanted = "any number of steps" if found.inputs is None else ", ".join(
-            f"{n.rstrip('?')}{' (optional)' if n.endswith('?') else ''}" for n in found.inputs
+        wanted = (
+            "any number of steps"
+            if found.inputs is None
+            else ", ".join(f"{n.rstrip('?')}{' (optional)' if n.endswith('?') else ''}" for n in found.inputs)
         )
         out.print(f"inputs: {escape(wanted)}\n")
     table = grid("parameter", "type", "default", "in the key")
     for parameter, kind, default, is_keyed in describe(found.cls):
-        table.add_row(escape(parameter), escape(kind), escape(default) or "[bold]required[/]", "yes" if is_keyed else "no")
+        table.add_row(
+            escape(parameter), escape(kind), escape(default) or "[bold]required[/]", "yes" if is_keyed else "no"
+        )
     out.print(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 from rich.console import Console
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from forge.run.build import Outcome
     from forge.run.events import Failure, StepResult
 
-_STYLES = {"hit": "cyan", "ran": "green", "failed": "bold red", "skipped": "yellow", "run": "green", "unknown": "yellow"}
+STYLES = {
+    "hit": "cyan",
+    "ran": "green",
+    "failed": "bold red",
+    "skipped": "yellow",
+    "run": "green",
+    "unknown": "yellow",
+}
 _KIB = 1024
 
 
@@ -92,11 +99,13 @@ class BuildView:
     tasks: dict[str, TaskID] = attrs.Factory(dict)
     out: Console = attrs.Factory(error_console)
 
-    def __enter__(self) -> BuildView:
+    def __enter__(self) -> Self:
         """Start showing; nothing appears before a step runs."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Take the bars away."""
         if self.progress is not None:
             self.progress.stop()
@@ -120,14 +129,16 @@ class BuildView:
     def summary(self, project: Project, outcome: Outcome) -> None:
         """Print a table of all steps, the receipts of checks, and what failed."""
         out = console()
-        table = grid("step", "status", "rows in", "rows out", "seconds", "size", right=("rows in", "rows out", "seconds", "size"))
+        table = grid(
+            "step", "status", "rows in", "rows out", "seconds", "size", right=("rows in", "rows out", "seconds", "size")
+        )
         for result in outcome.results:
             record = result.record
             table.add_row(
                 escape(result.name),
-                f"[{_STYLES[result.status]}]{result.status}[/]",
-                _count(record and record.rows_in),
-                _count(record and record.rows_out),
+                f"[{STYLES[result.status]}]{result.status}[/]",
+                _count(record.rows_in if record else None),
+                _count(record.rows_out if record else None),
                 f"{result.seconds:.1f}" if result.status in ("ran", "failed") else "",
                 size_of(record.size) if record else escape(result.because),
             )
@@ -136,7 +147,7 @@ class BuildView:
             if result.kind == "check" and result.record is not None:
                 show_receipt(read_member(project, result.record, "receipt.json"), result.name, out)
         counts = ", ".join(
-            f"{n} {status}" for status in _STYLES if (n := sum(r.status == status for r in outcome.results))
+            f"{n} {status}" for status in STYLES if (n := sum(r.status == status for r in outcome.results))
         )
         out.print(f"\n{counts} in {seconds_of(outcome.seconds)}")
         self.failures(outcome)
@@ -164,14 +175,22 @@ class BuildView:
         record = result.record
         rows = f"  {record.rows_out:,} rows" if record and record.rows_out is not None else ""
         detail = f"{rows}  {seconds_of(result.seconds)}" if result.status != "skipped" else f"  {result.because}"
-        self._line(f"[{_STYLES[result.status]}]{result.status:<7}[/] {escape(result.name)}[dim]{escape(detail)}[/]")
+        self._line(f"[{STYLES[result.status]}]{result.status:<7}[/] {escape(result.name)}[dim]{escape(detail)}[/]")
 
     def _line(self, text: str) -> None:
         (self.progress.console if self.progress is not None else self.out).print(text)
 
 
 def _progress(out: Console) -> Progress:
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     return Progress(
         SpinnerColumn(),
@@ -206,8 +225,11 @@ def show_receipt(receipt: Any, name: str, out: Console) -> None:
     for finding in receipt["findings"]:
         style = "" if finding["passed"] else "bold red"
         table.add_row(
-            escape(finding["name"]), _figure(finding["value"]), "" if finding["bound"] is None else _figure(finding["bound"]),
-            f"[dim]{escape(finding['detail'])}[/]", style=style,
+            escape(finding["name"]),
+            _figure(finding["value"]),
+            "" if finding["bound"] is None else _figure(finding["bound"]),
+            f"[dim]{escape(finding['detail'])}[/]",
+            style=style,
         )
     out.print(table)
     for given in receipt["inputs"].values():

@@ -33,7 +33,9 @@ def command(
     record = _record(project, step)
     members = {name: read_member(project, record, name) for name in ("stats.json", "metrics.json", "receipt.json")}
     if as_json:
-        document = record.to_json() | {n.removesuffix(".json"): value for n, value in members.items() if value is not None}
+        document = record.to_json() | {
+            n.removesuffix(".json"): value for n, value in members.items() if value is not None
+        }
         click.echo(json.dumps(document, ensure_ascii=False, indent=1))
         return
     out = console()

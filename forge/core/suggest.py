@@ -1,4 +1,4 @@
-"""Did you mean …"""
+"""Suggest what a person may have meant."""
 
 from __future__ import annotations
 

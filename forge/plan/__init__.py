@@ -1,0 +1,1 @@
+"""Turn a manifest into steps with keys."""

@@ -27,9 +27,8 @@ def reason_of(action: Action, last: Record | None) -> str:
 def differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
     """Return one phrase for every part that moved."""
     found: list[str] = []
-    for part in ("engine", "use", "version"):
-        if new.get(part) != old.get(part):
-            found.append(f"{part}: {_short(old.get(part))} → {_short(new.get(part))}")
+    heads = [part for part in ("engine", "use", "version") if new.get(part) != old.get(part)]
+    found += [f"{part}: {_short(old.get(part))} → {_short(new.get(part))}" for part in heads]
     found += _moved("params", new.get("params", {}), old.get("params", {}))
     found += [p.partition(":")[0] + " changed" for p in _moved("file", new.get("files", {}), old.get("files", {}))]
     found += _inputs(new.get("inputs", []), old.get("inputs", []))
@@ -55,7 +54,9 @@ def _moved(what: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> list[st
         if name not in old:
             found.append(f"{what} {name}: default → {_short(new[name])}" if what == "params" else f"{what} {name}: new")
         elif name not in new:
-            found.append(f"{what} {name}: {_short(old[name])} → default" if what == "params" else f"{what} {name}: gone")
+            found.append(
+                f"{what} {name}: {_short(old[name])} → default" if what == "params" else f"{what} {name}: gone"
+            )
         elif new[name] != old[name]:
             found.append(f"{what} {name}: {_short(old[name])} → {_short(new[name])}")
     return [phrase.replace("params ", "params.", 1) for phrase in found]

@@ -64,7 +64,9 @@ def forecast(graph: Graph, store: Store) -> dict[str, Forecast]:
         moved = []
         if last is not None:
             code = definitions(keys.fingerprints(step), last.code)
-            moved = [m for m in differences(action.to_json(), last.action) if not (code and m.startswith("code "))] + code
+            moved = [
+                m for m in differences(action.to_json(), last.action) if not (code and m.startswith("code "))
+            ] + code
         because = reason_of(action, last)
         found[step.name] = Forecast(step, "run", because, action.key, None, last, tuple(moved))
     signatures.save()

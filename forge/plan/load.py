@@ -79,7 +79,9 @@ def _read(path: Path, chain: tuple[Path, ...]) -> _Text:
         raw = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         if chain:
-            raise ManifestError([Problem(f"the manifest `{shown}` that is extended does not exist", str(chain[-1]))]) from None
+            raise ManifestError(
+                [Problem(f"the manifest `{shown}` that is extended does not exist", str(chain[-1]))]
+            ) from None
         raise UsageError(f"no manifest at `{shown}`", hint=_nearby(path)) from None
     except IsADirectoryError:
         raise UsageError(f"`{shown}` is a folder, not a manifest", hint=_nearby(path / "x")) from None
@@ -250,7 +252,7 @@ def _steps(text: _Text, params: Mapping[str, Any]) -> list[StepTable]:
             use = table.get("use")
             if not isinstance(use, str) or use.count(".") != 1 or use.startswith(".") or use.endswith("."):
                 got = f", got `{use!r}`" if use is not None else ""
-                text.problem(f"step `{name}` needs `use = \"plugin.step-type\"`{got}", (*path, "use"), step=name)
+                text.problem(f'step `{name}` needs `use = "plugin.step-type"`{got}', (*path, "use"), step=name)
                 continue
             values = {k: _fill(v, params, text, (*path, k), name) for k, v in table.items() if k != "use"}
             places = {key: text.place((*path, key)) for key in table}

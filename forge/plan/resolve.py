@@ -75,9 +75,7 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
     tables = {table.name: table for table in manifest.steps}
     types = {name: t for name, table in tables.items() if (t := _type_of(resolver, table)) is not None}
     inputs = {name: _inputs(resolver, table, tables, types.get(name)) for name, table in tables.items()}
-    instances = {
-        name: _instance(resolver, table, types[name]) for name, table in tables.items() if name in types
-    }
+    instances = {name: _instance(resolver, table, types[name]) for name, table in tables.items() if name in types}
     _check_parts(resolver, tables, inputs, instances)
     order = _order(resolver, tables, inputs)
     if resolver.problems:
@@ -104,7 +102,9 @@ def _type_of(resolver: _Resolver, table: StepTable) -> StepType | None:
     if found.kind != table.kind:
         article = "an" if found.kind[0] in _VOWELS else "a"
         resolver.problem(
-            table, "use", f"`{table.use}` is {article} {found.kind}, it stands under `[{table.kind}s]`",
+            table,
+            "use",
+            f"`{table.use}` is {article} {found.kind}, it stands under `[{table.kind}s]`",
             f"write `[{found.kind}s.{table.name}]`",
         )
     return found
@@ -120,7 +120,7 @@ def _inputs(
             resolver.problem(table, "from", "a source takes no `from`")
         return ()
     if given is None:
-        resolver.problem(table, "from", "`from` is missing", f"name a step, such as `from = \"{next(iter(tables))}\"`")
+        resolver.problem(table, "from", "`from` is missing", f'name a step, such as `from = "{next(iter(tables))}"`')
         return ()
     pairs: list[tuple[str, Any]]
     if isinstance(given, str):
@@ -140,7 +140,9 @@ def _inputs(
         for name in dict(pairs).keys() - known:
             resolver.problem(table, "from", f"`{table.use}` has no input `{name}`", did_you_mean(name, known))
         for name in [n for n in found.inputs if not n.endswith("?") and n not in dict(pairs)]:
-            resolver.problem(table, "from", f"the input `{name}` of `{table.use}` is missing", f"it wants {_wanted(found)}")
+            resolver.problem(
+                table, "from", f"the input `{name}` of `{table.use}` is missing", f"it wants {_wanted(found)}"
+            )
     if len(inputs) > 1 and found is not None and found.verb in ("split", "label", "request"):
         resolver.problem(table, "from", f"`{table.use}` takes one input, got {len(inputs)}")
     return tuple(inputs)
@@ -190,7 +192,9 @@ def _check_parts(
             parts = list(offered())
             if not each.part and parts:
                 resolver.problem(
-                    tables[name], "from", f"step `{each.step}` has several parts, name one of them",
+                    tables[name],
+                    "from",
+                    f"step `{each.step}` has several parts, name one of them",
                     ", ".join(f"`{each.step}.{part}`" for part in parts),
                 )
             elif each.part not in parts:
@@ -198,9 +202,7 @@ def _check_parts(
                 resolver.problem(tables[name], "from", f"step `{each.step}` has no part `{each.part}`", hint)
 
 
-def _order(
-    resolver: _Resolver, tables: dict[str, StepTable], inputs: dict[str, tuple[Input, ...]]
-) -> tuple[str, ...]:
+def _order(resolver: _Resolver, tables: dict[str, StepTable], inputs: dict[str, tuple[Input, ...]]) -> tuple[str, ...]:
     try:
         return tuple(TopologicalSorter({n: [i.step for i in inputs[n]] for n in tables}).static_order())
     except CycleError as error:
@@ -209,11 +211,11 @@ def _order(
         return ()
 
 
-def _step(
-    resolver: _Resolver, table: StepTable, found: StepType, instance: Any, inputs: tuple[Input, ...]
-) -> Step:
+def _step(resolver: _Resolver, table: StepTable, found: StepType, instance: Any, inputs: tuple[Input, ...]) -> Step:
     values = table.values.get("resources", {})
-    resources, complaints = structure(Resources, values, resolver.manifest.root) if isinstance(values, dict) else (None, [])
+    resources, complaints = (
+        structure(Resources, values, resolver.manifest.root) if isinstance(values, dict) else (None, [])
+    )
     if not isinstance(values, dict):
         resolver.problem(table, "resources", f"`resources` must be a table, got `{values!r}`")
     for complaint in complaints:
@@ -269,5 +271,3 @@ def _check_requirements(resolver: _Resolver, graph: Graph, tables: dict[str, Ste
             what = ", ".join(f"`{m}`" for m in missing)
             hint = f"pip install 'forge[{found.extra}]'" if found.extra else None
             resolver.problem(tables[name], "use", f"`{found.use}` needs {what}, which is not installed", hint)
-
-

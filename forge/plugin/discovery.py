@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 GROUP = "forge"
 
 
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("forge")
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
 def installed() -> dict[str, str]:
     """Return the module of every installed plugin by its name; nothing is imported."""
     found: dict[str, str] = {}
@@ -37,7 +43,7 @@ class Registry:
     """Answer for step types by name; a plugin is imported when one of its types is asked for."""
 
     modules: Mapping[str, str] = attrs.Factory(installed)
-    manager: pluggy.PluginManager = attrs.field(factory=lambda: _manager())
+    manager: pluggy.PluginManager = attrs.Factory(_manager)
     loaded: dict[str, Register] = attrs.Factory(dict)
 
     def plugin(self, namespace: str) -> Register:
@@ -50,15 +56,17 @@ class Registry:
         try:
             module = import_module(self.modules[namespace])
             name = self.manager.register(module, name=namespace)
-            hooks = self.manager.subset_hook_caller("forge_register", [
-                p for n, p in self.manager.list_name_plugin() if n != name
-            ])
+            hooks = self.manager.subset_hook_caller(
+                "forge_register", [p for n, p in self.manager.list_name_plugin() if n != name]
+            )
             register = Register(namespace)
             hooks(register=register)
         except PluginError:
             raise
         except Exception as error:
-            raise PluginError(f"plugin `{namespace}` (`{self.modules[namespace]}`) can't be loaded: {error!r}") from error
+            raise PluginError(
+                f"plugin `{namespace}` (`{self.modules[namespace]}`) can't be loaded: {error!r}"
+            ) from error
         self.loaded[namespace] = register
         return register
 
@@ -70,17 +78,9 @@ class Registry:
             raise PluginError(f"no plugin called `{namespace}` is installed", hint=hint)
         types = self.plugin(namespace).types
         if name not in types:
-            raise PluginError(
-                f"plugin `{namespace}` has no step type `{name}`", hint=did_you_mean(name, types)
-            )
+            raise PluginError(f"plugin `{namespace}` has no step type `{name}`", hint=did_you_mean(name, types))
         return types[name]
 
     def all(self) -> dict[str, StepType]:
         """Import every installed plugin and return all step types by the names manifests use."""
         return {t.use: t for namespace in sorted(self.modules) for t in self.plugin(namespace).types.values()}
-
-
-def _manager() -> pluggy.PluginManager:
-    manager = pluggy.PluginManager("forge")
-    manager.add_hookspecs(hookspecs)
-    return manager

@@ -152,7 +152,9 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _is_log(node: ast.AST) -> bool:
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)):
+    if not (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
+    ):
         return False
     owner, method = node.func.value.id, node.func.attr
     return (owner in _LOGGERS and method in _LOG_METHODS) or (owner == "run" and method in _RUN_METHODS)

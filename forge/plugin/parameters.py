@@ -147,12 +147,18 @@ def _converter(root: Path) -> cattrs.Converter:
         converter.register_structure_hook(wanted, primitive(wanted))
     converter.register_structure_hook(File, lambda value, _: _file(value, root))
     converter.register_structure_hook(Files, lambda value, _: _files(value, root))
-    converter.register_structure_hook_func(lambda t: get_origin(t) is Literal, _literal)
+    converter.register_structure_hook_func(_is_literal, _literal)
     converter.register_structure_hook_factory(_is_union, lambda t: _union(t, converter))
-    converter.register_structure_hook_factory(
-        lambda t: get_origin(t) in (tuple, list) or t in (tuple, list), lambda t: _sequence(t, converter)
-    )
+    converter.register_structure_hook_factory(_is_sequence, lambda t: _sequence(t, converter))
     return converter
+
+
+def _is_literal(wanted: Any) -> bool:
+    return get_origin(wanted) is Literal
+
+
+def _is_sequence(wanted: Any) -> bool:
+    return get_origin(wanted) in (tuple, list) or wanted in (tuple, list)
 
 
 def _literal(value: Any, wanted: Any) -> Any:
@@ -224,8 +230,10 @@ def _toml(value: Any) -> str:
     """Show a value as a manifest would write it."""
     import json
 
-    return str(value) if value is not None and not isinstance(value, str | bool | list | dict) else json.dumps(
-        value, ensure_ascii=False, default=str
+    return (
+        str(value)
+        if value is not None and not isinstance(value, str | bool | list | dict)
+        else json.dumps(value, ensure_ascii=False, default=str)
     )
 
 
@@ -242,7 +250,9 @@ def _type_name(wanted: Any) -> str:
         return f"list of {_type_name(get_args(wanted)[0])}"
     if get_origin(wanted) is dict or get_origin(wanted) is Mapping:
         return f"table of {_type_name(get_args(wanted)[1])}"
-    return {str: "string", int: "integer", float: "number", bool: "boolean"}.get(wanted, getattr(wanted, "__name__", str(wanted)))
+    return {str: "string", int: "integer", float: "number", bool: "boolean"}.get(
+        wanted, getattr(wanted, "__name__", str(wanted))
+    )
 
 
 def _complaints(error: BaseException, path: tuple[str, ...], cls: Any) -> list[Complaint]:

@@ -186,5 +186,3 @@ class Chat(Protocol):
     """Answer one message after another; *history* is OpenAI-style messages, the reply comes in pieces."""
 
     def stream(self, history: Sequence[Mapping[str, str]]) -> Iterable[str]: ...
-
-

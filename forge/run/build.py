@@ -98,9 +98,7 @@ class Build:
             if blocked:
                 because = f"`{blocked[0]}` {self.results[blocked[0]].status}"
                 self._finish(StepResult(name, step.kind, step.use, "skipped", because=because))
-            elif any(n not in self.trees for n in step.needs):
-                continue
-            elif not self._take_or_start(step):
+            elif any(n not in self.trees for n in step.needs) or not self._take_or_start(step):
                 continue
             del waiting[name]
             moved = True
@@ -122,8 +120,8 @@ class Build:
             return True
         if self.offline and step.network:
             hint = "build without `--offline`, or take a provider that runs here"
-            error = StepError(f"step `{step.name}` needs the network, which `--offline` forbids", hint=hint)
-            self._fail(step, action.key, _failure(error))
+            refused = StepError(f"step `{step.name}` needs the network, which `--offline` forbids", hint=hint)
+            self._fail(step, action.key, _failure(refused))
             return True
         if self.started is None:
             self.started = self.executor()
@@ -135,7 +133,12 @@ class Build:
         trees = {i.step: self.trees[i.step].digest for i in step.inputs}
         manifest, code = self.graph.manifest, self._keys.fingerprints(step)
         job = Job.of(
-            step, action, trees=trees, code=code, root=str(manifest.root.absolute()), store=str(self.store.root),
+            step,
+            action,
+            trees=trees,
+            code=code,
+            root=str(manifest.root.absolute()),
+            store=str(self.store.root),
             threads=os.cpu_count() or 1,
         )
         self.started.submit(job, heavy=step.heavy)
@@ -170,7 +173,9 @@ class Build:
                     self._fail(step, key, Failure(f"the result of step `{step.name}` is not in the store", exit_code=4))
                 else:
                     fresh = event["ran"] and index == 0
-                    self._settle(step, key, record, "ran" if fresh else "hit", time.monotonic() - begun if fresh else 0.0)
+                    self._settle(
+                        step, key, record, "ran" if fresh else "hit", time.monotonic() - begun if fresh else 0.0
+                    )
 
     def _settle(self, step: Step, key: str, record: Record, status: Any, seconds: float) -> None:
         self.trees[step.name] = self.store.tree(record.tree)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from forge.core.record import Record
 
@@ -74,4 +74,3 @@ class Finished:
 
 
 Event = Started | Progressed | Warned | Finished
-Listener = "Callable[[Event], None]"

@@ -39,7 +39,15 @@ class Job:
 
     @classmethod
     def of(
-        cls, step: Step, action: Action, *, trees: Mapping[str, str], code: Fingerprints, root: str, store: str, threads: int
+        cls,
+        step: Step,
+        action: Action,
+        *,
+        trees: Mapping[str, str],
+        code: Fingerprints,
+        root: str,
+        store: str,
+        threads: int,
     ) -> Job:
         """Return the job of *step*; *trees* maps the steps it needs to the digests of their artifacts."""
         return cls(

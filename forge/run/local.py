@@ -111,12 +111,16 @@ class LocalExecutor:
         self.workers.remove(worker)
         if worker.job is None:
             return []
-        how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with status {code}"
+        how = (
+            f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with status {code}"
+        )
         hint = "build again: finished steps and checkpoints are kept"
         if code == -signal.SIGKILL:
             hint = "where nobody killed it, the machine ran out of memory; " + hint
         message = f"the process that ran step `{worker.job.step}` {how}"
-        return [(worker.job.key, {"event": "failed", "message": message, "hint": hint, "traceback": None, "exit_code": 1})]
+        return [
+            (worker.job.key, {"event": "failed", "message": message, "hint": hint, "traceback": None, "exit_code": 1})
+        ]
 
     def _close_pipes(self, worker: _Worker) -> None:
         for pipe in (worker.process.stdout, worker.process.stdin):

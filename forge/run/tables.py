@@ -22,7 +22,9 @@ _ROW_GROUP = 50_000
 def write_table(frame: pl.DataFrame, folder: Path) -> int:
     """Write *frame* below *folder* and return its rows; the same frame gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    frame.write_parquet(folder / TABLE, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP, statistics=False)
+    frame.write_parquet(
+        folder / TABLE, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP, statistics=False
+    )
     return frame.height
 
 

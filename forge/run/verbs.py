@@ -82,7 +82,10 @@ def _merge(work: Work) -> dict[str, int]:
 def _split(work: Work) -> dict[str, int]:
     source = next(iter(work.inputs.values())).rows()
     parts = work.instance.split(source)
-    rows = {name: write_table(settle(frame, None, work.ledger, work.job.use), work.out / name) for name, frame in parts.items()}
+    rows = {
+        name: write_table(settle(frame, None, work.ledger, work.job.use), work.out / name)
+        for name, frame in parts.items()
+    }
     left = (work.rows_in or 0) - sum(rows.values()) - sum(work.ledger.drops.values())
     if left > 0:
         work.ledger.drop("in no part", left)
@@ -126,7 +129,10 @@ def _check(work: Work) -> dict[str, int]:
     if failed:
         failures = work.store.root / "builds" / "failed"
         work.store.write_json(failures / f"{work.job.key}.json", receipt)
-        lines = "".join(f"\n  {f.name}: {shown(f.value)}, required {shown(f.bound)}{f' ({f.detail})' if f.detail else ''}" for f in failed)
+        lines = "".join(
+            f"\n  {f.name}: {shown(f.value)}, required {shown(f.bound)}{f' ({f.detail})' if f.detail else ''}"
+            for f in failed
+        )
         raise CheckFailed(
             f"check `{work.job.step}` failed: {len(failed)} of {len(findings)} figures beyond their bounds{lines}",
             hint="what was checked is in the store, `forge show` prints the whole receipt",
@@ -174,7 +180,9 @@ def _table(work: Work, frame: pl.DataFrame) -> dict[str, int]:
     describe = getattr(work.instance, "statistics", None)
     if callable(describe):
         statistics: Mapping[str, Any] = describe(frame.lazy())
-        (work.out / STATISTICS).write_text(json.dumps(statistics, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        (work.out / STATISTICS).write_text(
+            json.dumps(statistics, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+        )
     return rows
 
 

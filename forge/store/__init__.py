@@ -1,0 +1,1 @@
+"""Keep artifacts, run records and journals by digest."""

@@ -44,7 +44,17 @@ class Store:
             try:
                 found = marker.read_text().strip()
             except FileNotFoundError:
-                for folder in ("objects", "trees", "actions", "claims", "scratch", "staging", "logs", "journals", "builds"):
+                for folder in (
+                    "objects",
+                    "trees",
+                    "actions",
+                    "claims",
+                    "scratch",
+                    "staging",
+                    "logs",
+                    "journals",
+                    "builds",
+                ):
                     (store.root / folder).mkdir(parents=True, exist_ok=True)
                 store.write(marker, FORMAT.encode())
                 found = FORMAT
@@ -233,7 +243,10 @@ def _sync(path: Path) -> None:
 
 _REASONS = {
     errno.ENOSPC: ("the disk of the store `{root}` is full", "free some space, or name another store with `--store`"),
-    errno.EDQUOT: ("the quota of the store `{root}` is used up", "free some space, or name another store with `--store`"),
+    errno.EDQUOT: (
+        "the quota of the store `{root}` is used up",
+        "free some space, or name another store with `--store`",
+    ),
     errno.EROFS: ("the store `{root}` is on a read-only file system", "name another store with `--store`"),
     errno.EACCES: ("no permission to write to the store `{root}`", "name another store with `--store`"),
     errno.EPERM: ("no permission to write to the store `{root}`", "name another store with `--store`"),

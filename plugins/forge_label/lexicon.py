@@ -136,8 +136,10 @@ def _said(rows: pl.LazyFrame, column: str) -> pl.Expr:
         )
     if schema[column] == pl.String:
         return pl.col(column).fill_null("")
-    if schema[column] != pl.List(pl.Struct({"role": pl.String, "text": pl.String})):
-        raise forge.StepError(f"the column `{column}` must be text or a list of {{role, text}}, got `{schema[column]}`")
+    kind = schema[column]
+    inner = kind.inner if isinstance(kind, pl.List) else None
+    if not isinstance(inner, pl.Struct) or not {"role", "text"} <= {field.name for field in inner.fields}:
+        raise forge.StepError(f"the column `{column}` must be text or a list of {{role, text}}, got `{kind}`")
     turn = pl.element()
     mine = turn.filter(turn.struct.field("role") == "user").struct.field("text")
     return pl.col(column).list.eval(mine).list.join("\n", ignore_nulls=True).fill_null("")

@@ -111,11 +111,17 @@ def render_with_spans(tokenizer: Any, messages: Messages) -> Rendered:
     return Rendered(text, tuple(spans))
 
 
-def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
+def brings_code(folder: Path) -> bool:
+    """Say whether a model folder holds Python files: `model.local` lets them in only where it was told to trust them."""
+    return any(folder.glob("*.py"))
+
+
+def load_tokenizer(folder: Path) -> Any:
     """Load the tokenizer of a model folder, which must be a fast one and have a chat template."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    trust = brings_code(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
     if not tokenizer.is_fast:
         raise StepError("the model's tokenizer gives no offsets", hint="a `tokenizer.json` is needed beside the model")
     if not tokenizer.chat_template:
