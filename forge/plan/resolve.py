@@ -113,39 +113,49 @@ def _type_of(resolver: _Resolver, table: StepTable) -> StepType | None:
 def _inputs(
     resolver: _Resolver, table: StepTable, tables: dict[str, StepTable], found: StepType | None
 ) -> tuple[Input, ...]:
-    given = table.values.get("from")
-    names = _names(found)
-    if table.kind == "source":
-        if given is not None:
-            resolver.problem(table, "from", "a source takes no `from`")
-        return ()
-    if given is None:
-        resolver.problem(table, "from", "`from` is missing", f'name a step, such as `from = "{next(iter(tables))}"`')
-        return ()
-    pairs: list[tuple[str, Any]]
-    if isinstance(given, str):
-        pairs = [(names[0] if names else "rows", given)]
-    elif isinstance(given, list):
-        pairs = [(str(reference), reference) for reference in given]
-        if found is not None and found.inputs is not None:
-            resolver.problem(table, "from", f"`{table.use}` wants its inputs by name: {_wanted(found)}")
-    elif isinstance(given, dict):
-        pairs = list(given.items())
-    else:
-        resolver.problem(table, "from", f"`from` must be a step, a list or a table of steps, got `{given!r}`")
-        return ()
+    pairs = _pairs(resolver, table, tables, found)
     inputs = [i for name, reference in pairs if (i := _input(resolver, table, tables, name, reference)) is not None]
-    if found is not None and found.inputs is not None and not isinstance(given, list):
-        known = {n.rstrip("?") for n in found.inputs}
-        for name in dict(pairs).keys() - known:
-            resolver.problem(table, "from", f"`{table.use}` has no input `{name}`", did_you_mean(name, known))
-        for name in [n for n in found.inputs if not n.endswith("?") and n not in dict(pairs)]:
-            resolver.problem(
-                table, "from", f"the input `{name}` of `{table.use}` is missing", f"it wants {_wanted(found)}"
-            )
+    if found is not None and not isinstance(table.values.get("from"), list):
+        _check_names(resolver, table, found, [name for name, _ in pairs])
     if len(inputs) > 1 and found is not None and found.verb in ("split", "label", "request"):
         resolver.problem(table, "from", f"`{table.use}` takes one input, got {len(inputs)}")
     return tuple(inputs)
+
+
+def _pairs(
+    resolver: _Resolver, table: StepTable, tables: dict[str, StepTable], found: StepType | None
+) -> list[tuple[str, Any]]:
+    """Read `from`: a step, a list of steps, or a table of them by input name."""
+    given = table.values.get("from")
+    if table.kind == "source":
+        if given is not None:
+            resolver.problem(table, "from", "a source takes no `from`")
+        return []
+    if given is None:
+        resolver.problem(table, "from", "`from` is missing", f'name a step, such as `from = "{next(iter(tables))}"`')
+        return []
+    if isinstance(given, str):
+        return [((_names(found) or ["rows"])[0], given)]
+    if isinstance(given, dict):
+        return list(given.items())
+    if not isinstance(given, list):
+        resolver.problem(table, "from", f"`from` must be a step, a list or a table of steps, got `{given!r}`")
+        return []
+    if found is not None and found.inputs is not None:
+        resolver.problem(table, "from", f"`{table.use}` wants its inputs by name: {_wanted(found)}")
+    return [(str(reference), reference) for reference in given]
+
+
+def _check_names(resolver: _Resolver, table: StepTable, found: StepType, given: list[str]) -> None:
+    """Compare the names under `from` with those that the step type declares."""
+    if found.inputs is None or "from" not in table.values:
+        return
+    known = {n.rstrip("?") for n in found.inputs}
+    for name in set(given) - known:
+        resolver.problem(table, "from", f"`{table.use}` has no input `{name}`", did_you_mean(name, known))
+    for name in [n for n in _names(found) if n not in given]:
+        message = f"the input `{name}` of `{table.use}` is missing"
+        resolver.problem(table, "from", message, f"it wants {_wanted(found)}")
 
 
 def _names(found: StepType | None) -> list[str]:

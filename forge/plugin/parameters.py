@@ -237,22 +237,21 @@ def _toml(value: Any) -> str:
     )
 
 
+_NAMES = {File: "file", Files: "files", str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
 def _type_name(wanted: Any) -> str:
-    if wanted is File:
-        return "file"
-    if wanted is Files:
-        return "files"
-    if get_origin(wanted) is Literal:
-        return " | ".join(_toml(choice) for choice in get_args(wanted))
+    """Name a parameter's type in the words of TOML."""
+    arguments, origin = get_args(wanted), get_origin(wanted)
+    if _is_literal(wanted):
+        return " | ".join(_toml(choice) for choice in arguments)
     if _is_union(wanted):
-        return " | ".join("none" if c is type(None) else _type_name(c) for c in get_args(wanted))
-    if get_origin(wanted) in (tuple, list):
-        return f"list of {_type_name(get_args(wanted)[0])}"
-    if get_origin(wanted) is dict or get_origin(wanted) is Mapping:
-        return f"table of {_type_name(get_args(wanted)[1])}"
-    return {str: "string", int: "integer", float: "number", bool: "boolean"}.get(
-        wanted, getattr(wanted, "__name__", str(wanted))
-    )
+        return " | ".join("none" if choice is type(None) else _type_name(choice) for choice in arguments)
+    if arguments and origin in (tuple, list):
+        return f"list of {_type_name(arguments[0])}"
+    if arguments and origin in (dict, Mapping):
+        return f"table of {_type_name(arguments[1])}"
+    return _NAMES.get(wanted, getattr(wanted, "__name__", str(wanted)))
 
 
 def _complaints(error: BaseException, path: tuple[str, ...], cls: Any) -> list[Complaint]:

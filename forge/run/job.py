@@ -62,7 +62,7 @@ class Job:
             code=code,
             root=root,
             store=store,
-            threads=step.resources.cpus or threads,
+            threads=min(step.resources.cpus or threads, threads),
             network=step.network,
         )
 

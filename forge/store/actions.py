@@ -187,9 +187,9 @@ def describe_damage(store: Store, actions: Actions) -> list[dict[str, Any]]:
     users: dict[str, set[str]] = {}
     faults: list[dict[str, Any]] = []
     records = {r.key: r for r in actions.all()}
-    for path in sorted((store.root / "actions").glob("*/*.json")):
-        if path.parent.name + path.stem not in records:
-            faults.append({"fault": "record is damaged", "path": str(path), "steps": []})
+    paths = sorted((store.root / "actions").glob("*/*.json"))
+    unread = [path for path in paths if path.parent.name + path.stem not in records]
+    faults += [{"fault": "record is damaged", "path": str(path), "steps": []} for path in unread]
     for record in records.values():
         try:
             tree = store.tree(record.tree)

@@ -100,12 +100,17 @@ class OpenAI:
         """Send *request* and return what was answered."""
         import asyncio
 
+        import openai
+
         client = self._connection.open(self)
         secret = self._connection.secret
         messages: Any = [dict(message) for message in request.messages]
+        headers = None if secret else {"Authorization": openai.omit}
         try:
             async with asyncio.timeout(self.timeout):
-                answer: Any = await client.chat.completions.create(model=self.model, messages=messages, **self._options)
+                answer: Any = await client.chat.completions.create(
+                    model=self.model, messages=messages, extra_headers=headers, **self._options
+                )
         except Exception as error:
             known = errors.translated(error, secret, self.key_env)
             if known is None:
@@ -199,14 +204,13 @@ class _Connection:
 
 
 def _client(labeler: OpenAI, secret: str | None) -> AsyncOpenAI:
-    from openai import AsyncOpenAI, omit
+    from openai import AsyncOpenAI
 
     client = AsyncOpenAI(
         base_url=labeler.base_url,
         api_key=secret or "none",
         max_retries=0,  # the engine retries, and journals in between
         timeout=labeler.timeout,
-        default_headers=None if secret else {"Authorization": omit},  # type: ignore[dict-item]
     )
     # The library takes these from OpenAI's own variables; another provider has no business with them.
     client.admin_api_key = client.organization = client.project = None

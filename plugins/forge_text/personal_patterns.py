@@ -32,6 +32,7 @@ EMAILS = (
     ),
     re.compile(rf"{_LOCAL}@(?:qq|QQ|163|126|139|gmail|foxmail|outlook|hotmail|sina|sohu|yeah)(?![A-Za-z0-9.])"),
 )
+EMAIL_WORDS = ("@", "at", "艾特", "圈a", "#")
 
 # Identity cards -----------------------------------------------------------------------------------------------------
 _CARD_GAP = r"[ \-.·]?"
@@ -42,6 +43,7 @@ OLD_IDENTITY = re.compile(
 )
 
 # Telephones ---------------------------------------------------------------------------------------------------------
+NUMBER_RUN = re.compile(r"[0-9+(][0-9+ \-._~/·•(),、\u200b\ufe0f\u20e3]{5,}[0-9]")
 MOBILES = tuple(
     re.compile(rf"(?<![0-9]){_CHINA}{digits}(?![0-9]){_UNIT}")
     for digits in (
@@ -79,14 +81,14 @@ LANDLINES = (
     re.compile(
         rf"(?<![0-9])(?P<value>\(?(?:\+|00)86\)?{_GAP}(?:10|2[0-9]|[3-9][0-9]{{2}}){_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}})(?![0-9])"
     ),
-    re.compile(
-        rf"{_TELEPHONE_WORD}(?P<value>(?!400|800)[2-9][0-9]{{2,3}}[ \-.]?[0-9]{{4}}{_EXTENSION})(?![0-9])(?![ \-.][0-9]){_UNIT}"
-    ),
     re.compile(r"(?<![0-9])(?P<value>09[0-9]{2}[ \-][0-9]{3}[ \-][0-9]{3})(?![0-9])"),
     re.compile(
         r"(?<![0-9A-Za-z\-])(?P<value>(?:1[-. ])?(?:\((?!8(?:00|33|44|55|66|77|88)|400)[2-9][0-9]{2}\) ?"
         r"|(?!8(?:00|33|44|55|66|77|88)|400)[2-9][0-9]{2}[-.])[2-9][0-9]{2}[-. ][0-9]{4})(?![0-9\-])"
     ),
+)
+NAMED_LANDLINE = re.compile(
+    rf"{_TELEPHONE_WORD}(?P<value>(?!400|800)[2-9][0-9]{{2,3}}[ \-.]?[0-9]{{4}}{_EXTENSION})(?![0-9])(?![ \-.][0-9]){_UNIT}"
 )
 INTERNATIONAL = re.compile(r"(?<![0-9A-Za-z])\+(?!86)[1-9][0-9]{0,2}(?:[ \-.()]{0,2}[0-9]{2,5}){2,5}(?![0-9])")
 
@@ -107,38 +109,42 @@ QQ_NUMBERS = (
         re.IGNORECASE,
     ),
 )
+QQ_WORDS = ("q", "扣", "企鹅", "球球", "蔻", "抠", "叩", "鹅号")
 _PLATFORM = (
     r"(?:抖音|快手|微博|小红书|B站|哔哩哔哩|bilibili|知乎|陌陌|探探|钉钉|飞书|贴吧|支付宝|淘宝|网易云|豆瓣|闲鱼|最右|虎扑|推特|脸书|电报"
     r"|(?<![A-Za-z])(?:soul|telegram|tg|ins|instagram|twitter|facebook|whatsapp|discord|skype|snapchat|tiktok|douyin|weibo"
     r"|line(?=\s*(?:id|号|:))|qq(?=\s*(?:id|号|:))))"
 )
+WECHAT_WORDS = ("微", "薇", "威信", "徽信", "维信", "绿泡泡", "v", "w")
+PLATFORM_WORDS = tuple(
+    "抖音 快手 微博 小红书 b站 哔哩哔哩 bilibili 知乎 陌陌 探探 钉钉 飞书 贴吧 支付宝 淘宝 网易云 豆瓣 闲鱼 最右 虎扑 推特 脸书 电报 soul telegram "
+    "tg ins twitter facebook whatsapp discord skype snapchat tiktok douyin weibo line qq".split()
+)
 _IDENTIFIER = r"[A-Za-z][A-Za-z0-9_-]{5,19}"
 _MIXED = r"(?=[A-Za-z0-9_.\-]{0,28}[0-9_\-])(?=[0-9_.\-]{0,28}[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.\-]{4,28}[A-Za-z0-9_]"
 _MARK = r"(?:号码?|ID|UID|账号|帐号|用户名|名)"
-ACCOUNTS = (
-    re.compile(rf"{_WECHAT}(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号)?\s*{_IS}?\s*(?P<value>{_IDENTIFIER})", re.IGNORECASE),
-    re.compile(
-        rf"{_WECHAT}(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号)?\s*(?:{_IS}\s*|\s)?(?P<value>{_MIXED})", re.IGNORECASE
-    ),
-    re.compile(
-        rf"{_WECHAT}(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号)?\s*{_IS}?\s*(?P<value>[1-9](?:[ \-]?[0-9]){{5,11}})(?![0-9]){_UNIT}",
-        re.IGNORECASE,
-    ),
+_NAMED_WECHAT = rf"{_WECHAT}(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号)?\s*"
+WECHAT_ACCOUNTS = (
+    re.compile(rf"{_NAMED_WECHAT}{_IS}?\s*(?P<value>{_IDENTIFIER})", re.IGNORECASE),
+    re.compile(rf"{_NAMED_WECHAT}(?:{_IS}\s*|\s)?(?P<value>{_MIXED})", re.IGNORECASE),
+    re.compile(rf"{_NAMED_WECHAT}{_IS}?\s*(?P<value>[1-9](?:[ \-]?[0-9]){{5,11}})(?![0-9]){_UNIT}", re.IGNORECASE),
     re.compile(r"(?<![A-Za-z0-9_])(?P<value>wxid_[A-Za-z0-9]{6,20})"),
+)
+PLATFORM_ACCOUNTS = (
     re.compile(
-        rf"{_PLATFORM}(?:\s*{_MARK}\s*{_IS}?|\s*{_MARK}?\s*(?:{_IS}|@))\s*@?(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{{3,28}}[A-Za-z0-9_])"
-        rf"{_UNIT}",
+        rf"{_PLATFORM}(?:\s*{_MARK}\s*{_IS}?|\s*{_MARK}?\s*(?:{_IS}|@))\s*@?"
+        rf"(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{{3,28}}[A-Za-z0-9_]){_UNIT}",
         re.IGNORECASE,
     ),
     re.compile(rf"{_PLATFORM}\s?(?P<value>{_MIXED})", re.IGNORECASE),
+    re.compile(rf"我的?{_PLATFORM}(?:{_MARK}|昵称)?\s*{_IS}?\s*@(?P<value>\w{{2,20}})", re.IGNORECASE),
+)
+_NAME = rf"(?:{_WECHAT}|{_PLATFORM})号?"
+ACCOUNTS_BEFORE_NAMES = (
     re.compile(
-        rf"(?<![A-Za-z0-9_])(?P<value>[A-Za-z][A-Za-z0-9_\-]{{5,19}})\s*[,(]?\s*这?是?(?:我的?|本人的?)(?:{_WECHAT}|{_PLATFORM})号?",
-        re.IGNORECASE,
+        rf"(?<![A-Za-z0-9_])(?P<value>[A-Za-z][A-Za-z0-9_\-]{{5,19}})\s*[,(]?\s*这?是?(?:我的?|本人的?){_NAME}", re.IGNORECASE
     ),
-    re.compile(
-        rf"(?<![A-Za-z0-9_])(?P<value>{_MIXED})\s*(?:\(\s*|,\s*)(?:我的?)?(?:{_WECHAT}|{_PLATFORM})号?\)?", re.IGNORECASE
-    ),
-    re.compile(rf"我的?(?:{_PLATFORM})(?:{_MARK}|昵称)?\s*{_IS}?\s*@(?P<value>\w{{2,20}})", re.IGNORECASE),
+    re.compile(rf"(?<![A-Za-z0-9_])(?P<value>{_MIXED})\s*(?:\(\s*|,\s*)(?:我的?)?{_NAME}\)?", re.IGNORECASE),
 )
 ORDINARY_WORDS = frozenset(
     (
@@ -148,11 +154,20 @@ ORDINARY_WORDS = frozenset(
     ).split()
 )
 
-# What can hold any of it --------------------------------------------------------------------------------------------
-_WIDE_GAP = r"[^\p{Han}A-Za-z0-9]{0,3}"
-_WIDE_DIGIT = "[0-9０-９零一二三四五六七八九〇壹贰叁肆伍陆柒捌玖⓪①-⑨幺貳陸OolI]"
+# What can hold any of it, in raw text -------------------------------------------------------------------------------
+_RAW_DIGIT = "[0-9０-９零一二三四五六七八九〇壹贰叁肆伍陆柒捌玖⓪①-⑨幺貳陸OolI]"
+_RAW_DIGITS = rf"{_RAW_DIGIT}(?:[^\p{{Han}}A-Za-z0-9]{{0,3}}{_RAW_DIGIT}){{4}}"
+_RAW_IDENTIFIER = r"[A-Za-z0-9_.\-Ａ-Ｚａ-ｚ０-９＿．－]{5}"
+_RAW_NAME = (
+    "(?:[微薇]|威信|徽信|维信|绿泡泡|抖音|快手|小红书|哔哩|知乎|陌陌|探探|钉钉|飞书|贴吧|支付宝|淘宝|网易云|豆瓣|闲鱼|最右|虎扑|推特|脸书|电报|B站|b站"
+    "|[Ａ-Ｚａ-ｚ]|(?:^|[^A-Za-z])(?i:v|w ?x|wei|wechat|qq|soul|tele|tg|ins|twitter|face|whats|disc|skype|snap|tik|douyin|line|bili))"
+)
 WIDE = (
-    rf"[@＠]|{_WIDE_DIGIT}(?:{_WIDE_GAP}{_WIDE_DIGIT}){{4}}"
-    r"|[A-Za-z0-9_.Ａ-Ｚａ-ｚ０-９＿\-－]{5}"
+    rf"[@＠]|{_RAW_DIGITS}|{_RAW_IDENTIFIER}"
     r"|[A-Za-z0-9Ａ-Ｚａ-ｚ０-９_.\-]\s*[^A-Za-z0-9]{0,3}(?:at|AT|At|艾特|圈a|[#＃])"
+)
+NARROW = (
+    rf"[@＠]|{_RAW_DIGITS}|[Ａ-Ｚａ-ｚ]|wxid_"
+    r"|(?:[\s\[({【<（]\s*(?i:at)[\s\])}】>）]|艾特|圈a|[#＃])[\s\S]{1,60}?(?i:com|cn|net|org|edu|gov|io|me|top|xyz|cc|info|hk|tw|uk|us|de|jp)"
+    rf"|{_RAW_NAME}[\s\S]{{0,40}}?{_RAW_IDENTIFIER}|{_RAW_IDENTIFIER}[\s\S]{{0,16}}?{_RAW_NAME}"
 )

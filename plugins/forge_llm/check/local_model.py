@@ -52,6 +52,8 @@ class LocalModel:
             reason = self._errors[0] if self._errors else error
             raise StepError(f"llama.cpp can't load `{self.path.name}`: {reason}") from error
         self._stack.callback(self._llama.close)
+        self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+        self._stack.callback(llama_cpp.llama_batch_free, self._batch)
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._llama.model)
         self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocabulary)
         self.template = metadata_value(self._llama.model, TEMPLATE)
@@ -113,25 +115,46 @@ class LocalModel:
         self._stack.callback(grammar.close)
         return grammar
 
-    def logits_after(self, ids: Sequence[int]) -> Any:
-        """Return the logits of the next token; what *ids* share with the last call stays in the KV cache."""
+    def logits_after(self, ids: Sequence[int], count: int = 1) -> Any:
+        """Return the logits after each of the last *count* ids; what is shared with the last call stays cached."""
         import numpy as np
 
         ids = list(ids)
-        keep = min(shared_start(self._held, ids), len(ids) - 1)
+        keep = min(shared_start(self._held, ids), len(ids) - count)
         memory = self._api.llama_get_memory(self._llama.ctx)
         if not self._api.llama_memory_seq_rm(memory, 0, keep, -1):
             # recurrent models can't forget a part of what they read
             self._api.llama_memory_clear(memory, True)  # noqa: FBT003 - a C function
             keep = 0
-        self._llama.n_tokens = keep
-        self._held = ids[:keep]
-        self._llama.eval(ids[keep:])
+        found = []
+        self._held = []
+        for start in range(keep, len(ids), BATCH):
+            stop = min(start + BATCH, len(ids))
+            wanted = range(max(len(ids) - count, start), stop)
+            self._run(ids, range(start, stop), wanted)
+            for place in wanted:
+                row = self._api.llama_get_logits_ith(self._llama.ctx, place - start)
+                found.append(np.ctypeslib.as_array(row, (self.size,)).copy())
         self._held = ids
-        logits = np.ctypeslib.as_array(self._api.llama_get_logits_ith(self._llama.ctx, -1), (self.size,))
+        logits = np.stack(found)
         if not np.isfinite(logits).all():
             raise StepError(f"`{self.path.name}` gives logits that are no numbers: its weights are damaged")
         return logits
+
+    def _run(self, ids: Sequence[int], places: range, wanted: range) -> None:
+        """Let llama.cpp read the ids at *places*, with logits at those *wanted*."""
+        batch = self._batch
+        batch.n_tokens = len(places)
+        for index, place in enumerate(places):
+            batch.token[index] = ids[place]
+            batch.pos[index] = place
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = 0
+            batch.logits[index] = place in wanted
+        status = self._api.llama_decode(self._llama.ctx, batch)
+        if status != 0:
+            reason = self._errors[-1] if self._errors else f"status {status}"
+            raise StepError(f"llama.cpp can't run `{self.path.name}`: {reason}")
 
     def _text_of(self, token: int) -> str:
         if token < 0:

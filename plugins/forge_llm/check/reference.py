@@ -35,14 +35,14 @@ class ReferenceModel:
         """Say whether *token* ends a reply."""
         return token in self._ends
 
-    def logits_after(self, ids: Sequence[int]) -> Any:
-        """Return the logits of the next token; what *ids* share with the last call stays in the cache."""
+    def logits_after(self, ids: Sequence[int], count: int = 1) -> Any:
+        """Return the logits after each of the last *count* ids; what is shared with the last call stays cached."""
         import torch
 
         if self._model is None:
             self._load()
         ids = list(ids)
-        keep = min(shared_start(self._held, ids), len(ids) - 1)
+        keep = min(shared_start(self._held, ids), len(ids) - count)
         if not self._forget(len(self._held) - keep):
             keep = 0
         with torch.inference_mode():
@@ -50,10 +50,10 @@ class ReferenceModel:
                 input_ids=torch.tensor([ids[keep:]], device=self._model.device),
                 past_key_values=self._cache,
                 use_cache=True,
-                logits_to_keep=1,
+                logits_to_keep=count,
             )
         self._held = ids
-        return answer.logits[0, -1].float().cpu().numpy()
+        return answer.logits[0, -count:].float().cpu().numpy()
 
     def _load(self) -> None:
         import torch

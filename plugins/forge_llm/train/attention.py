@@ -1,0 +1,117 @@
+"""Attention over a flat batch: each sample sees the shared beginning and itself, never its neighbours.
+
+A padded batch of eight counselling dialogues computes a third of its products on padding, and the instruction
+that all of them begin with eight times. One row without either gives the same losses and gradients; only this
+function has to know where samples end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import forge
+
+if TYPE_CHECKING:
+    import torch
+
+    from .samples import Flat
+
+NAME = "forge_flat"
+_PLAIN_UP_TO = 1024 * 1024
+"""Scores a head for which plain products beat torch's fused attention on a CPU; above, memory decides against them."""
+
+
+class FlatAttention:
+    """Stand in for a model's attention (transformers' `AttentionInterface`); ``flat`` is the batch being computed."""
+
+    def __init__(self) -> None:
+        self.flat: Flat | None = None
+        self._masks: dict[tuple[int, int, int | None], torch.Tensor] = {}
+
+    def register(self) -> None:
+        """Offer it to transformers under `NAME`; no mask is made for a name that is only in this interface."""
+        from transformers import AttentionInterface
+
+        AttentionInterface.register(NAME, self)
+
+    def lay(self, flat: Flat) -> None:
+        """Take the bounds of the next batch."""
+        self.flat = flat
+        self._masks.clear()
+
+    def __call__(
+        self,
+        module: torch.nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        scaling: float | None = None,
+        dropout: float = 0.0,
+        sliding_window: int | None = None,
+        softcap: float | None = None,
+        s_aux: torch.Tensor | None = None,
+        **_: Any,
+    ) -> tuple[torch.Tensor, None]:
+        """Return the attention of ``(1, heads, tokens, width)`` tensors as ``(1, tokens, heads, width)``."""
+        import torch
+
+        if self.flat is None or attention_mask is not None or s_aux is not None:
+            raise forge.StepError(f"`{type(module).__name__}` computes attention in a way that is not known here")
+        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+        shared = self.flat.shared
+        spans = [(0, shared)] if shared else []
+        parts = []
+        for start, end in [*spans, *self.flat.rests]:
+            keys, values = key[:, :, start:end], value[:, :, start:end]
+            if shared and start:
+                keys = torch.cat((key[:, :, :shared], keys), dim=2)
+                values = torch.cat((value[:, :, :shared], values), dim=2)
+            parts.append(
+                self._attend(query[:, :, start:end], keys, values, scale, dropout, sliding_window, softcap),
+            )
+        return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+
+    def _attend(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        scale: float,
+        dropout: float,
+        window: int | None,
+        softcap: float | None,
+    ) -> torch.Tensor:
+        """Attend with each query standing at the end of the keys, as far back as *window* allows."""
+        from torch.nn import functional
+
+        _, heads, asking, width = query.shape
+        groups, seen = key.shape[1], key.shape[2]
+        mask = self._mask(asking, seen, window if window and window < seen else None, query)
+        if softcap is None and (query.is_cuda or asking * seen > _PLAIN_UP_TO):
+            return functional.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale, enable_gqa=heads != groups
+            )
+        # Heads that share keys are stacked below each other, so that no key is copied.
+        stacked = (query * scale).reshape(groups, heads // groups * asking, width)
+        scores = stacked @ key[0].transpose(1, 2)
+        if softcap is not None:
+            scores = softcap * (scores / softcap).tanh()
+        scores = scores.view(groups, heads // groups, asking, seen) + mask
+        weights = functional.dropout(scores.softmax(-1), dropout)
+        return (weights.view(groups, -1, seen) @ value[0]).view(1, heads, asking, width)
+
+    def _mask(self, asking: int, seen: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
+        """Return 0 where a query may look and minus infinity where not; one batch's layers share it."""
+        import torch
+
+        known = self._masks.get((asking, seen, window))
+        if known is None:
+            here = torch.arange(seen - asking, seen, device=like.device)[:, None]
+            there = torch.arange(seen, device=like.device)[None, :]
+            hidden = there > here
+            if window is not None:
+                hidden |= there <= here - window
+            known = torch.zeros(asking, seen, dtype=like.dtype, device=like.device).masked_fill(hidden, -torch.inf)
+            self._masks[asking, seen, window] = known
+        return known

@@ -1,0 +1,74 @@
+"""The model through Unsloth, on a CUDA device.
+
+Written against Unsloth 2026.10 (`FastLanguageModel.from_pretrained`, `get_peft_model`, and a forward that takes
+``num_items_in_batch``); it has not been run where this project is tested, which has no GPU.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+import forge
+from forge_llm.chat_format import brings_code
+
+from .backend_peft import padded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import torch
+
+    from .lora import LoraTrainer
+    from .samples import Sample
+
+
+@attrs.frozen
+class UnslothModel:
+    """Hold a base with its adapter as Unsloth patched them."""
+
+    model: Any
+
+    def loss(self, batch: Sequence[Sample], terms: int) -> torch.Tensor:
+        """Return the batch's summed loss over its learned tokens, divided by *terms*, by Unsloth's fused kernel."""
+        ids, mask, labels = padded(batch)
+        answer = self.model(
+            input_ids=ids.cuda(), attention_mask=mask.cuda(), labels=labels.cuda(), num_items_in_batch=terms
+        )
+        return answer.loss  # type: ignore[no-any-return]
+
+
+def open_model(base: Path, step: LoraTrainer, precision: str, longest: int) -> UnslothModel:
+    """Load the base and put an adapter on it; *longest* is the longest sample, in tokens."""
+    try:
+        from unsloth import FastLanguageModel  # before transformers: it patches what comes after it
+    except ImportError as error:
+        raise forge.StepError("`unsloth` is not installed", hint='pip install "forge[unsloth]"') from error
+    except NotImplementedError as error:  # what it raises where it finds no accelerator
+        raise forge.StepError(f"`unsloth` refuses this machine: {error}", hint='backend = "peft"') from error
+    import torch
+
+    if not torch.cuda.is_available():
+        raise forge.StepError("`unsloth` needs a CUDA device here", hint='backend = "peft" runs on a CPU')
+    model, _ = FastLanguageModel.from_pretrained(
+        model_name=str(base),
+        max_seq_length=longest,
+        dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
+        load_in_4bit=step.load_in_4bit,
+        trust_remote_code=brings_code(base),
+        local_files_only=True,
+    )
+    adapted = FastLanguageModel.get_peft_model(
+        model,
+        r=step.r,
+        target_modules=step.targets if isinstance(step.targets, str) else list(step.targets),
+        lora_alpha=step.alpha,
+        lora_dropout=step.dropout,
+        bias="none",
+        use_gradient_checkpointing="unsloth" if step.recompute else False,
+        random_state=step.seed,
+    )
+    FastLanguageModel.for_training(adapted, use_gradient_checkpointing=step.recompute)
+    return UnslothModel(adapted)
