@@ -24,6 +24,7 @@ _HOMES = {
     "drop": "forge.plugin.context",
     "kept": "forge.plugin.context",
     "tally": "forge.plugin.context",
+    "write_rows": "forge.plugin.context",
     "hookimpl": "forge.plugin.hookspecs",
     "Chat": "forge.plugin.protocols",
     "Finding": "forge.plugin.protocols",
@@ -58,12 +59,13 @@ __all__ = [
     "kept",
     "setting",
     "tally",
+    "write_rows",
 ]
 
 if TYPE_CHECKING:
     from forge.core.errors import CheckFailed, ForgeError, ProviderBusy, ProviderRefused, Refused, StepError
     from forge.core.files import File, Files
-    from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally
+    from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally, write_rows
     from forge.plugin.hookspecs import hookimpl
     from forge.plugin.protocols import Chat, Finding, Reject, Reply, Request
     from forge.plugin.registry import Register, setting

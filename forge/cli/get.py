@@ -10,6 +10,7 @@ import click
 
 from forge.cli import options
 from forge.core.errors import UsageError
+from forge.plugin.context import TABLE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from forge.core.artifact import Tree
     from forge.store.base import Store
 
-_TABLE = "rows.parquet"
 ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 
 
@@ -45,7 +45,7 @@ def command(
         raise UsageError(f"`{destination}` is there already", hint="`--force` writes over it")
     suffix = target.suffix.lower()
     same = [n for n in tree.members if Path(n).suffix.lower() == suffix]
-    if suffix in ENDINGS and _TABLE in tree.members and target.name not in tree.members:
+    if suffix in ENDINGS and TABLE in tree.members and target.name not in tree.members:
         rows = _write_table(project.store, tree, target)
         click.echo(f"{rows:,} rows → {destination}")
     elif suffix and len(same) >= 1 and not target.is_dir():
@@ -68,15 +68,14 @@ def command(
 def _write_table(store: Store, tree: Tree, target: Path) -> int:
     import polars as pl
 
-    member = tree.members[_TABLE]
+    member = tree.members[TABLE]
     store.check_object(member.digest)
     source = store.object_path(member.digest)
     target.parent.mkdir(parents=True, exist_ok=True)
+    frame = pl.read_ipc(source)
     if target.suffix.lower() == ".parquet":
-        shutil.copyfile(source, target)
-        return int(pl.scan_parquet(source).select(pl.len()).collect().item())
-    frame = pl.read_parquet(source)
-    if target.suffix.lower() == ".csv":
+        frame.write_parquet(target)
+    elif target.suffix.lower() == ".csv":
         flatten(frame).write_csv(target)
     elif target.suffix.lower() == ".json":
         frame.write_json(target)

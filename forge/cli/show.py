@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forge.cli import options
+from forge.plugin.context import TABLE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,10 +105,10 @@ def _files(out: Console, project: Project, record: Record) -> None:
 def _rows(out: Console, project: Project, record: Record, part: str, count: int) -> None:
     import polars as pl
 
-    member = project.store.tree(record.tree).part(part).members.get("rows.parquet")
+    member = project.store.tree(record.tree).part(part).members.get(TABLE)
     if member is None or count <= 0:
         return
-    frame = pl.scan_parquet(project.store.object_path(member.digest)).head(count).collect()
+    frame = pl.scan_ipc(project.store.object_path(member.digest)).head(count).collect()
     for number, row in enumerate(frame.iter_rows(named=True), start=1):
         out.print(f"\n[bold]{part + ' ' if part else ''}row {number}[/]")
         out.print(_compact(row), markup=False)

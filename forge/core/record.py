@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Record:
     """State one finished run of an action.
 
-    ``action`` holds the parts of the key, ``tree`` is the digest of the artifact, ``rows`` counts the rows of each
+    ``action`` holds the parts of the key, ``inputs`` maps input names to digests of trees, ``tree`` is the digest of the artifact, ``rows`` counts the rows of each
     part, ``drops`` counts what left by reason, ``examples`` shows some of it, ``seconds`` is wall time.
     """
 
@@ -25,6 +25,7 @@ class Record:
     kind: str
     use: str
     action: Mapping[str, Any]
+    inputs: Mapping[str, str]
     tree: str
     seconds: float
     size: int = 0

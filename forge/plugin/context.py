@@ -13,7 +13,7 @@ from forge.core.errors import StepError
 if TYPE_CHECKING:
     import polars as pl
 
-TABLE = "rows.parquet"
+TABLE = "rows.arrow"
 """The member that makes an artifact a table."""
 
 DROPPED = "__dropped__"
@@ -52,16 +52,28 @@ class Artifact:
 
     def rows(self) -> pl.LazyFrame:
         """Return the artifact's table, read lazily."""
-        import polars as pl
-
         if not self.is_table:
             message = f"input `{self.name}` is not a table"
             raise StepError(message, hint=f"it holds {', '.join(list(self.files())[:5])}")
-        return pl.scan_parquet(self.path / TABLE)
+        return read_rows(self.path)
 
     def json(self, member: str) -> Any:
         """Return one JSON member, parsed."""
         return json.loads((self.path / member).read_text(encoding="utf-8"))
+
+
+def write_rows(frame: pl.DataFrame, folder: Path) -> int:
+    """Make *folder* a table of *frame*'s rows and return how many; the same frame gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frame.write_ipc(folder / TABLE, compression="uncompressed")
+    return frame.height
+
+
+def read_rows(folder: Path) -> pl.LazyFrame:
+    """Return the table in *folder*, read lazily."""
+    import polars as pl
+
+    return pl.scan_ipc(folder / TABLE)
 
 
 class Run(Protocol):

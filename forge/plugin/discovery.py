@@ -16,6 +16,9 @@ from forge.plugin.registry import Register, StepType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    from forge.plugin.protocols import Chat
 
 GROUP = "forge"
 
@@ -80,6 +83,13 @@ class Registry:
         if name not in types:
             raise PluginError(f"plugin `{namespace}` has no step type `{name}`", hint=did_you_mean(name, types))
         return types[name]
+
+    def chat(self, path: Path, system: str | None) -> Chat | None:
+        """Open the model at *path* with the first plugin that can; every installed plugin is asked."""
+        for namespace in sorted(self.modules):
+            self.plugin(namespace)
+        found: Chat | None = self.manager.hook.forge_chat(path=path, system=system)
+        return found
 
     def all(self) -> dict[str, StepType]:
         """Import every installed plugin and return all step types by the names manifests use."""

@@ -6,15 +6,19 @@ not have is a problem with a "did you mean".
 
 from __future__ import annotations
 
+import inspect
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
+from forge.core.errors import PluginError
 from forge.core.files import File, Files
 from forge.core.suggest import did_you_mean
 from forge.plugin.registry import UNKEYED
@@ -33,6 +37,7 @@ class Complaint:
 
 def structure(cls: type, values: Mapping[str, Any], root: Path) -> tuple[Any, list[Complaint]]:
     """Return an instance of *cls* made of *values*, or None and all complaints; files are looked up below *root*."""
+    types_of(cls)
     try:
         return _converter(root).structure(dict(values), cls), []
     except ClassValidationError as error:
@@ -87,7 +92,7 @@ def files_of(instance: Any) -> dict[str, Files]:
 
 def describe(cls: type) -> list[tuple[str, str, str, bool]]:
     """Return name, type, default (empty if required) and whether it is keyed, for each parameter of *cls*."""
-    hints = get_type_hints(cls)
+    hints = types_of(cls)
     return [
         (
             field.name,
@@ -97,6 +102,39 @@ def describe(cls: type) -> list[tuple[str, str, str, bool]]:
         )
         for field in attrs.fields(cls)
     ]
+
+
+def types_of(cls: type) -> dict[str, Any]:
+    """Return the types of the parameters of *cls*, and tell attrs, which cattrs asks.
+
+    attrs' own way reads every annotation of the class, also those it adds for cached properties, whose types may be
+    known to a type checker alone.
+    """
+    if getattr(cls, "__attrs_types_resolved__", None) is not cls:
+        found: dict[str, Any] = {}
+        names = attrs.fields_dict(cls).keys()
+        for base in reversed(cls.__mro__):
+            own = {n: a for n, a in inspect.get_annotations(base).items() if n in names}
+            try:
+                found |= get_type_hints(SimpleNamespace(__annotations__=own), vars(sys.modules[base.__module__]))
+            except NameError as error:
+                raise PluginError(
+                    f"the types of the parameters of `{cls.__name__}` can't be read: {error}",
+                    hint="import what they name outside of `if TYPE_CHECKING`",
+                ) from error
+        for field in attrs.fields(cls):
+            if field.name in found:
+                object.__setattr__(field, "type", found[field.name])
+                _resolve_nested(found[field.name])
+        cls.__attrs_types_resolved__ = cls  # type: ignore[attr-defined]
+    return {field.name: field.type for field in attrs.fields(cls)}
+
+
+def _resolve_nested(wanted: Any) -> None:
+    if isinstance(wanted, type) and attrs.has(wanted):
+        types_of(wanted)
+    for argument in get_args(wanted):
+        _resolve_nested(argument)
 
 
 def _shown(value: Any) -> str:

@@ -61,7 +61,8 @@ class Ledger:
 
     def tally(self, reason: str, count: int) -> None:
         """Count what left inside of rows."""
-        self.tallies[reason] = self.tallies.get(reason, 0) + count
+        if count:
+            self.tallies[reason] = self.tallies.get(reason, 0) + count
 
     def _example(self, reason: str, example: str) -> None:
         kept = self.examples.setdefault(reason, [])

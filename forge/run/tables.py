@@ -1,4 +1,4 @@
-"""Tables as members of artifacts: Parquet, and what the row ledger reads out of them."""
+"""Tables as members of artifacts, and what the row ledger reads out of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from forge.core.errors import StepError
-from forge.plugin.context import DROPPED, TABLE, TALLY
+from forge.plugin.context import DROPPED, TABLE, TALLY, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,24 +16,12 @@ if TYPE_CHECKING:
 
     from forge.run.ledger import Ledger
 
-_ROW_GROUP = 50_000
-
-
-def write_table(frame: pl.DataFrame, folder: Path) -> int:
-    """Write *frame* below *folder* and return its rows; the same frame gives the same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    frame.write_parquet(
-        folder / TABLE, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP, statistics=False
-    )
-    return frame.height
-
 
 def count_rows(folder: Path) -> int | None:
-    """Return the rows of the table in *folder*, from its footer; None where there is no table."""
+    """Return the rows of the table in *folder*; None where there is no table."""
     import polars as pl
 
-    path = folder / TABLE
-    return int(pl.scan_parquet(path).select(pl.len()).collect().item()) if path.exists() else None
+    return int(read_rows(folder).select(pl.len()).collect().item()) if (folder / TABLE).exists() else None
 
 
 def settle(frame: pl.LazyFrame, rows_in: int | None, ledger: Ledger, use: str) -> pl.DataFrame:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge.core.errors import CheckFailed, StepError
-from forge.run.tables import collect_batches, count_rows, settle, write_table
+from forge.plugin.context import write_rows
+from forge.run.tables import collect_batches, count_rows, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +84,7 @@ def _split(work: Work) -> dict[str, int]:
     source = next(iter(work.inputs.values())).rows()
     parts = work.instance.split(source)
     rows = {
-        name: write_table(settle(frame, None, work.ledger, work.job.use), work.out / name)
+        name: write_rows(settle(frame, None, work.ledger, work.job.use), work.out / name)
         for name, frame in parts.items()
     }
     left = (work.rows_in or 0) - sum(rows.values()) - sum(work.ledger.drops.values())
@@ -123,7 +124,7 @@ def _export(work: Work) -> dict[str, int]:
 
 def _check(work: Work) -> dict[str, int]:
     findings = list(work.instance.check(work.inputs, work.out, work.ledger))
-    receipt = receipt_of(work, findings)
+    receipt = receipt_of(work.job.use, findings, work.trees)
     (work.out / RECEIPT).write_text(json.dumps(receipt, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     failed = [f for f in findings if not f.passed]
     if failed:
@@ -155,15 +156,15 @@ _VERBS = {
 }
 
 
-def receipt_of(work: Work, findings: list[Finding]) -> dict[str, Any]:
+def receipt_of(use: str, findings: list[Finding], trees: Mapping[str, Tree]) -> dict[str, Any]:
     """Return a check's findings, bound to the digests of all files it looked at."""
     return {
-        "check": work.job.use,
+        "check": use,
         "passed": all(f.passed for f in findings),
         "findings": [attrs.asdict(f) for f in findings],
         "inputs": {
             name: {"digest": tree.digest, "files": {n: m.digest for n, m in sorted(tree.members.items())}}
-            for name, tree in work.trees.items()
+            for name, tree in trees.items()
         },
     }
 
@@ -176,7 +177,7 @@ def shown(value: Any) -> str:
 def _table(work: Work, frame: pl.DataFrame) -> dict[str, int]:
     if frame.height == 0:
         return {"": 0}
-    rows = {"": write_table(frame, work.out)}
+    rows = {"": write_rows(frame, work.out)}
     describe = getattr(work.instance, "statistics", None)
     if callable(describe):
         statistics: Mapping[str, Any] = describe(frame.lazy())

@@ -20,12 +20,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 import forge
-from forge.core.errors import ForgeError
+from forge.core.artifact import Member, Tree
+from forge.core.digest import digest_file
+from forge.core.errors import ForgeError, StepError
 from forge.core.record import Record
 from forge.plugin.context import Artifact
 from forge.plugin.discovery import Registry
-from forge.plugin.parameters import structure
+from forge.plugin.parameters import files_of, structure
 from forge.run.job import Job
 from forge.run.ledger import Ledger
 from forge.run.verbs import Work, perform
@@ -90,13 +94,16 @@ def _perform(
     with store.staging() as staging:
         out = staging / "out"
         out.mkdir()
-        trees = {name: store.tree(digest).part(part) for name, digest, part in job.inputs}
+        trees = {name: store.publish_tree(store.tree(digest).part(part)) for name, digest, part in job.inputs}
+        if job.kind == "check":
+            _keep_files(instance, store)
         inputs = {}
         for index, (name, tree) in enumerate(trees.items()):
             store.checkout(tree, staging / f"in{index}")
             inputs[name] = Artifact(name, staging / f"in{index}", tree.digest)
         work = Work(job, instance, inputs, trees, out, ledger, store)
         rows = perform(work)
+        _check_files(instance, job)
         tree = store.add_tree(out)
         return Record(
             key=job.key,
@@ -104,6 +111,7 @@ def _perform(
             kind=job.kind,
             use=job.use,
             action=dict(job.action),
+            inputs={name: tree.digest for name, tree in trees.items()},
             tree=tree.digest,
             seconds=round(time.monotonic() - begun, 3),
             size=tree.size,
@@ -119,6 +127,21 @@ def _perform(
             host=socket.gethostname(),
             forge=forge.__version__,
         )
+
+
+def _keep_files(instance: Any, store: Store) -> None:
+    """Store the files that a check reads from outside, so that `forge verify` can repeat it anywhere."""
+    for files in files_of(instance).values():
+        store.publish_tree(Tree({f.name: attrs.evolve(store.add_copy(f.path), executable=False) for f in files}))
+
+
+def _check_files(instance: Any, job: Job) -> None:
+    """Refuse a result that was read from other bytes than its key says."""
+    for parameter, files in files_of(instance).items():
+        found = {f.name: (size := f.path.stat().st_size, digest_file(f.path, size)) for f in files}
+        tree = Tree({name: Member(digest, size) for name, (size, digest) in found.items()})
+        if tree.digest != job.action["files"][parameter]:
+            raise StepError(f"the files of `{parameter}` changed while step `{job.step}` read them", hint="build again")
 
 
 def _lines() -> queue.Queue[str | None]:

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import forge
 
+import forge
 from forge_counselling.records import Broken
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _batches(
 ) -> Iterator[pl.DataFrame | forge.Reject]:
     import polars as pl
 
-    schema = {"id": pl.String, "source": pl.String, "topic": pl.String, "lines": pl.List(pl.String)}
+    schema: dict[str, Any] = {"id": pl.String, "source": pl.String, "topic": pl.String, "lines": pl.List(pl.String)}
     for start in range(0, len(files), _BATCH):
         rows = []
         for file in files[start : start + _BATCH]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-import forge
 from attrs.validators import ge, min_len, optional
+
+import forge
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,8 +32,8 @@ _LONGEST_NAME = max(map(len, _NAMES.values()))
 class Instructions:
     """Make ``id, source, instruction, input, output`` from unified rows with the four labels beside them.
 
-    ``input`` is the conversation with 来访者： and 咨询师： before the turns, a turn a line; *characters* keeps whole turns from
-    its end, and of a last turn that is longer alone the end. ``output`` is a JSON object with the four keys in order.
+    ``input`` is the conversation with 来访者： and 咨询师： before the turns, a turn a line; *characters* keeps whole turns
+    from its end, and of a last turn that is longer alone the end. ``output`` is a JSON object, its four keys in order.
     """
 
     instruction: str = attrs.field(default=INSTRUCTION, validator=min_len(1))
@@ -93,7 +94,9 @@ def _output() -> pl.Expr:
     """Write the labels as JSON, in the order and with the blanks of Python's ``json.dumps``."""
     import polars as pl
 
-    numbers = {name: pl.col(name).cast(pl.Int64, strict=False).cast(pl.String) for name in _LABELS if name != "risk_flag"}
+    numbers = {
+        name: pl.col(name).cast(pl.Int64, strict=False).cast(pl.String) for name in _LABELS if name != "risk_flag"
+    }
     return pl.concat_str(
         pl.lit('{"depression_level": '),
         numbers["depression_level"],

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import forge
 
+import forge
 from forge_counselling.records import Broken, records
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _TEXTS = ("id", "questionID", "title", "question", "content", "description", "keywords")
 _ANSWER_TEXTS = ("content", "answer_text", "likes")
 _FIELDS = ("title", "question", "content", "description", "answers")
-_LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]", re.DOTALL)
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]", re.DOTALL
+)
 _SEPARATORS = r"[,，、;；]"
 _LIKES = r"^\s*([0-9]+(?:,[0-9]{3})*(?:\.[0-9]*)?|\.[0-9]+)"
 _LIKES_UNIT = r"^\s*[0-9.,]+\s*([kKwW千万]?)"
@@ -108,7 +110,7 @@ def _plain(record: Any) -> dict[str, Any]:
         raise record
     if not isinstance(record, dict):
         raise Broken("record is not an object", record)
-    row = {name: _text(record, name) for name in _TEXTS}
+    row: dict[str, Any] = {name: _text(record, name) for name in _TEXTS}
     tags, answers = record.get("tags"), record.get("answers")
     if tags is not None and not isinstance(tags, list):
         tags = [tags]
@@ -177,4 +179,3 @@ def likes(written: pl.Expr) -> pl.Expr:
         {"k": 1e3, "K": 1e3, "千": 1e3, "w": 1e4, "W": 1e4, "万": 1e4}, default=1.0, return_dtype=pl.Float64
     )
     return (number * unit).clip(0, _MOST_LIKES).fill_null(0).cast(pl.Int64)
-

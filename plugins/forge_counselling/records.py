@@ -14,7 +14,7 @@ _NEXT_OBJECT = re.compile(r"[,\n\]}]\s*(?=\{\s*\")")
 _EXCERPT = 80  # characters
 
 
-class Broken(Exception):  # noqa: N818 - a verdict on one record, caught where it is turned into a reject
+class Broken(Exception):
     """Say why one record can't be used."""
 
     def __init__(self, reason: str, record: Any = "") -> None:

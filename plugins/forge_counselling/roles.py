@@ -91,6 +91,4 @@ def role(label: pl.Expr, dialogue: pl.Expr) -> pl.Expr:
     opening = label.drop_nulls().first().over(dialogue)
     answers = opening.replace_strict(_PAIRS, default="", return_dtype=pl.String)
     assistant = named | (letters & all_letters & (label == answers))
-    return pl.when(label.is_not_null()).then(
-        pl.when(assistant).then(pl.lit("assistant")).otherwise(pl.lit("user"))
-    )
+    return pl.when(label.is_not_null()).then(pl.when(assistant).then(pl.lit("assistant")).otherwise(pl.lit("user")))

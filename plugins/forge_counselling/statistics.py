@@ -45,4 +45,5 @@ def _distribution(lengths: pl.Series) -> dict[str, float | int]:
     found: dict[str, float | int] = {
         name: int(lengths.quantile(share, interpolation="lower") or 0) for name, share in quantiles.items()
     }
-    return {**found, "mean": round(lengths.sum() / len(lengths), _DECIMALS)}
+    found["mean"] = round(int(lengths.sum()) / len(lengths), _DECIMALS)
+    return found

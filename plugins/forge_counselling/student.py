@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import forge
 from attrs.validators import ge, min_len
 
+import forge
 from forge_counselling.statistics import describe
 
 if TYPE_CHECKING:
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 QUESTIONS = ("PsyQA",)
-STUDENT_WORDS = tuple(
-    "学生 学校 校园 大学 高中 初中 高三 高考 中考 考研 考试 学习 成绩 作业 老师 同学 舍友 室友 宿舍 班主任 辅导员 毕业 论文 专业课 上课".split()
+# fmt: off
+STUDENT_WORDS = (
+    "学生", "学校", "校园", "大学", "高中", "初中", "高三", "高考", "中考", "考研", "考试", "学习", "成绩",
+    "作业", "老师", "同学", "舍友", "室友", "宿舍", "班主任", "辅导员", "毕业", "论文", "专业课", "上课",
 )
-MENTAL_WORDS = tuple("抑郁 焦虑 压力 自卑 失眠 自杀 自残 孤独 情绪 强迫 恐惧 崩溃".split())
-STUDENT_TAGS = tuple("学习 学业 校园 考试 人际 成长 情绪 抑郁 焦虑".split())
+MENTAL_WORDS = ("抑郁", "焦虑", "压力", "自卑", "失眠", "自杀", "自残", "孤独", "情绪", "强迫", "恐惧", "崩溃")
+STUDENT_TAGS = ("学习", "学业", "校园", "考试", "人际", "成长", "情绪", "抑郁", "焦虑")
+# fmt: on
 
 
 @attrs.frozen
@@ -49,7 +52,10 @@ class Student:
         mental = ~asked | tagged | _holds(question, self.mental_words)
         return forge.drop(
             rows,
-            {"no word of student life": ~student.fill_null(False), "no mental topic": ~mental.fill_null(False)},
+            {
+                "no word of student life": ~student.fill_null(value=False),
+                "no mental topic": ~mental.fill_null(value=False),
+            },
         )
 
     def statistics(self, rows: pl.LazyFrame) -> Mapping[str, Any]:
@@ -99,7 +105,7 @@ class Trim:
                 "turn before the tail": pl.col("__replied__") - before,
             },
         )
-        reasons = {"no reply left": ~has_reply.fill_null(False), "one turn left": before < 2}  # noqa: PLR2004
+        reasons = {"no reply left": ~has_reply.fill_null(value=False), "one turn left": before < 2}  # noqa: PLR2004
         return forge.drop(counted, reasons).drop("__before__", "__replied__")
 
     def statistics(self, rows: pl.LazyFrame) -> Mapping[str, Any]:
@@ -110,4 +116,4 @@ class Trim:
 def _holds(text: pl.Expr, words: tuple[str, ...]) -> pl.Expr:
     import polars as pl
 
-    return text.str.contains_any(list(words)) if words else pl.lit(False)
+    return text.str.contains_any(list(words)) if words else pl.lit(value=False)

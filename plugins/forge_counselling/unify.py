@@ -6,13 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
-import forge
 from attrs.validators import ge
-from forge_text.normalise import even_spaces
-from forge_text.personal import anonymised
 
+import forge
 from forge_counselling import roles
 from forge_counselling.statistics import describe
+from forge_text.normalise import even_spaces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,17 +92,25 @@ class Unify:
         title, content = pl.col("title"), pl.col("content")
         # The best answer is the first of the greatest: likes first, then length, both in one number.
         worth = field("likes").clip(0, 2**31) * 2**31 + field("text").str.len_chars()
-        scored = table.with_columns(_clean(title), _clean(content)).with_columns(
-            answers.alias("answers"),
-            pl.when(content != "").then(pl.concat_str(title, content, separator="\n")).otherwise(title).alias("question"),
-        ).with_columns(
-            pl.col("answers")
-            .list.eval(pl.when(self._thrown_away(field("text"))).then(pl.lit(-1, pl.Int64)).otherwise(worth))
-            .alias("worth")
+        scored = (
+            table.with_columns(_clean(title), _clean(content))
+            .with_columns(
+                answers.alias("answers"),
+                pl.when(content != "")
+                .then(pl.concat_str(title, content, separator="\n"))
+                .otherwise(title)
+                .alias("question"),
+            )
+            .with_columns(
+                pl.col("answers")
+                .list.eval(pl.when(self._thrown_away(field("text"))).then(pl.lit(-1, pl.Int64)).otherwise(worth))
+                .alias("worth")
+            )
         )
         best = pl.col("answers").list.get(pl.col("best"), null_on_oob=True).struct
         chosen = scored.with_columns(
-            pl.col("worth").list.arg_max().alias("best"), (pl.col("worth").list.max() >= 0).fill_null(False).alias("usable")
+            pl.col("worth").list.arg_max().alias("best"),
+            (pl.col("worth").list.max() >= 0).fill_null(value=False).alias("usable"),
         )
         conversation = pl.concat_list(
             pl.struct(pl.lit("user").alias("role"), pl.col("question").alias("text")),
@@ -132,7 +139,7 @@ class Unify:
         # Turns of one role in a row become one.
         begins = (pl.col("role") != pl.col("role").shift()) | (pl.col(_ROW) != pl.col(_ROW).shift())
         conversations = (
-            turns.with_columns(begins.fill_null(True).cum_sum().alias("block"))
+            turns.with_columns(begins.fill_null(value=True).cum_sum().alias("block"))
             .group_by("block", maintain_order=True)
             .agg(pl.col(_ROW).first(), pl.col("role").first(), pl.col("text").str.join("\n"))
             .group_by(_ROW, maintain_order=True)
@@ -142,7 +149,7 @@ class Unify:
             counts, on=_ROW, how="left", maintain_order="left"
         )
         number = pl.col("conversation").list.len().fill_null(0)
-        reasons = {"no labelled turn": ~pl.col("labelled").fill_null(False), "under two turns": number < 2}  # noqa: PLR2004
+        reasons = {"no labelled turn": ~pl.col("labelled").fill_null(value=False), "under two turns": number < 2}  # noqa: PLR2004
         meta = pl.struct(
             pl.lit([], pl.List(pl.String)).alias("tags"),
             pl.lit(0, pl.Int64).alias("likes"),
@@ -165,7 +172,7 @@ class Unify:
                 pl.col("line").str.replace(roles.LABEL, "").alias("text"),
                 (pl.lit(self.remarks == "drop") & pl.col("line").str.contains(roles.REMARK)).alias("remark"),
                 # A dialogue's first line begins a turn even without a label, so no text passes to the next dialogue.
-                (pl.col("label").is_not_null() | (pl.col(_ROW) != pl.col(_ROW).shift()).fill_null(True))
+                (pl.col("label").is_not_null() | (pl.col(_ROW) != pl.col(_ROW).shift()).fill_null(value=True))
                 .cum_sum()
                 .alias("turn"),
             )
@@ -208,6 +215,8 @@ class Unify:
 
 
 def _clean(text: pl.Expr) -> pl.Expr:
+    from forge_text.personal import anonymised
+
     return anonymised(even_spaces(text))
 
 

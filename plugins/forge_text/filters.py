@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-import forge
 from attrs.validators import ge, min_len
 
+import forge
 from forge_text.normalise import is_conversation, text_of
-from forge_text.personal import anonymised
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,6 +27,8 @@ class Anonymise:
     def transform(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rewrite the columns."""
         import polars as pl
+
+        from forge_text.personal import anonymised
 
         schema = rows.collect_schema()
         for column in self.columns:

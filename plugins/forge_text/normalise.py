@@ -29,8 +29,9 @@ def comparable(text: pl.Expr) -> pl.Expr:
 
 def text_of(column: str, rows: pl.LazyFrame) -> pl.Expr:
     """Return the text of *column*: a string as it is, a list of turns as its texts, one a line."""
-    import forge
     import polars as pl
+
+    import forge
 
     schema = rows.collect_schema()
     if column not in schema:

@@ -40,7 +40,7 @@ _RIGHT = 16  # characters after a number that may belong to it: a unit, an exten
 _LEAST_TELEPHONE = 7  # digits
 _LEFT = 12  # characters before a number in which a word may say what the number is
 _PLAUSIBLE_INTERNATIONAL = range(9, 16)  # digits, after ITU E.164
-_LEAST_REAL_DIGITS = 6  # of the 11 of a mobile number written with letters for digits
+_REAL_DIGITS = range(6, 11)  # of the 11 of a mobile number written with letters for digits
 
 
 def anonymise(text: str) -> str:
@@ -138,7 +138,7 @@ def _mobiles(shadow: str) -> Iterator[Span]:
         if not patterns.OTHER_NUMBER.search(shadow, max(0, match.start() - _LEFT), match.start()):
             yield match.span()
     for match in patterns.MOBILE_WITH_LETTERS.finditer(shadow):
-        if sum(character.isdigit() for character in match.group()) >= _LEAST_REAL_DIGITS:
+        if sum(map(str.isdigit, match.group())) in _REAL_DIGITS:
             yield match.span()
 
 

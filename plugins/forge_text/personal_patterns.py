@@ -12,7 +12,7 @@ _COMMA_GAP = r"[ \-._~/·•(),、\u200b\ufe0f\u20e3]{0,3}"
 _SINGLE_GAP = r"[ \-._·\u200b\ufe0f\u20e3]{1,3}"  # between digits that stand one by one
 _UNIT = r"(?!\.[0-9])(?!\s*(?:元|块|万|亿|人|次|字|年|分|条|件|%|美元|斤|公里|千米|米))"
 _CHINA = rf"(?:\(?(?:\+|00)?86\)?{_GAP})?"
-_IS = r"(?:是|为|叫|:|=|-{1,2})"
+_IS = r"(?:(?:是|为|叫|:|=|-{1,2})\s*){0,2}"
 
 # E-mail ------------------------------------------------------------------------------------------------------------
 _LOCAL = r"[A-Za-z0-9._%+-]+"
@@ -44,10 +44,10 @@ OLD_IDENTITY = re.compile(
 
 # Telephones ---------------------------------------------------------------------------------------------------------
 NUMBER_RUN = re.compile(r"[0-9+(][0-9+ \-._~/·•(),、\u200b\ufe0f\u20e3]{5,}[0-9]")
-MOBILES = tuple(
-    re.compile(rf"(?<![0-9]){_CHINA}{digits}(?![0-9]){_UNIT}")
+_GROUPED = tuple(
+    re.compile(rf"(?<![0-9])(?<![0-9]\.){_CHINA}{digits}(?![0-9]){_UNIT}")
     for digits in (
-        rf"1[3-9][0-9]{_COMMA_GAP}[0-9]{{4}}{_COMMA_GAP}[0-9]{{4}}",
+        rf"1 ?[3-9] ?[0-9]{_COMMA_GAP}[0-9]{{4}}{_COMMA_GAP}[0-9]{{4}}",
         rf"1[3-9][0-9]{_GAP}[0-9]{{3}}{_GAP}[0-9]{{5}}",
         rf"1[3-9][0-9]{_GAP}[0-9]{{5}}{_GAP}[0-9]{{3}}",
         rf"1[3-9][0-9]{{2}}{_GAP}[0-9]{{3}}{_GAP}[0-9]{{4}}",
@@ -56,28 +56,30 @@ MOBILES = tuple(
         rf"1[3-9][0-9]{{4}}{_GAP}[0-9]{{5}}",
         rf"1[3-9][0-9]{_GAP}[0-9]{{2}}{_GAP}[0-9]{{2}}{_GAP}[0-9]{{2}}{_GAP}[0-9]{{2}}",
     )
-) + (
-    re.compile(
-        rf"(?<![0-9])(?<![0-9][ \-.·]){_CHINA}1{_SINGLE_GAP}[3-9](?:{_SINGLE_GAP}[0-9]){{9}}(?![0-9])(?!{_SINGLE_GAP}[0-9])"
-    ),
 )
+_SINGLE = re.compile(
+    rf"(?<![0-9])(?<![0-9][ \-.·]){_CHINA}1{_SINGLE_GAP}[3-9](?:{_SINGLE_GAP}[0-9]){{9}}"
+    rf"(?![0-9])(?!{_SINGLE_GAP}[0-9])"
+)
+MOBILES = (*_GROUPED, _SINGLE)
 MOBILE_WITH_LETTERS = re.compile(
     rf"(?<![0-9A-Za-z])[1lI][3-9][0-9OolI]{_GAP}[0-9OolI]{{4}}{_GAP}[0-9OolI]{{4}}(?![0-9A-Za-z]){_UNIT}"
 )
 OTHER_NUMBER = re.compile(
-    r"(?:订单|运单|单|快递|物流|编|流水|货|型|学|工|条码|批|合同|发票|车牌|准考证|考|案|文)(?:号码?|编号)?[ :#是为]{0,3}$"
+    r"(?:订单|运单|单|快递|物流|编|流水|货|型|学|工|条码|批|合同|发票|车牌|准考证|考|案|文)"
+    r"(?:号码?|编号)?[ :#是为]{0,3}$"
     r"|(?:订单|快递|ISBN|编码|版本|金额|价格|共计)[^0-9,。]{0,4}$",
     re.IGNORECASE,
 )
 HOTLINE_WORD = re.compile(r"热线|援助|求助电话|客服|总机|报警|咨询电话|救助|干预中心")
 _AREA = r"\(?0(?:10|2[0-9]|[3-9][0-9]{2})\)?"
 _EXTENSION = r"(?:\s*(?:转|分机|ext\.?)\s*[0-9]{1,5})?"
-_TELEPHONE_WORD = (
-    r"(?:电话|座机|固话|宅电|家电|打给我|联系方式|tel|Tel|TEL|phone|Phone)(?:号码?)?\s*(?:[:是为.])?\s*"
-)
+_TELEPHONE_WORD = r"(?:电话|座机|固话|宅电|家电|打给我|联系方式|tel|Tel|TEL|phone|Phone)(?:号码?)?\s*(?:[:是为.])?\s*"
 LANDLINES = (
     re.compile(r"(?<![0-9])(?P<value>0[0-9]{2,3}-[0-9]{7,8})(?![0-9])"),
-    re.compile(rf"(?<![0-9])(?P<value>{_CHINA}{_AREA}{_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}}{_EXTENSION})(?![0-9]){_UNIT}"),
+    re.compile(
+        rf"(?<![0-9])(?P<value>{_CHINA}{_AREA}{_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}}{_EXTENSION})(?![0-9]){_UNIT}"
+    ),
     re.compile(
         rf"(?<![0-9])(?P<value>\(?(?:\+|00)86\)?{_GAP}(?:10|2[0-9]|[3-9][0-9]{{2}}){_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}})(?![0-9])"
     ),
@@ -88,79 +90,81 @@ LANDLINES = (
     ),
 )
 NAMED_LANDLINE = re.compile(
-    rf"{_TELEPHONE_WORD}(?P<value>(?!400|800)[2-9][0-9]{{2,3}}[ \-.]?[0-9]{{4}}{_EXTENSION})(?![0-9])(?![ \-.][0-9]){_UNIT}"
+    rf"{_TELEPHONE_WORD}(?P<value>(?!400|800)[2-9][0-9]{{2,3}}[ \-.]?[0-9]{{4}}{_EXTENSION})"
+    rf"(?![0-9])(?![ \-.][0-9]){_UNIT}"
 )
 INTERNATIONAL = re.compile(r"(?<![0-9A-Za-z])\+(?!86)[1-9][0-9]{0,2}(?:[ \-.()]{0,2}[0-9]{2,5}){2,5}(?![0-9])")
 
 # Social accounts ----------------------------------------------------------------------------------------------------
-_QQ = r"(?:(?<![A-Za-z])[Qq][ .]?[Qq]|扣扣|企鹅|球球|蔻蔻|抠抠|叩叩|(?<![A-Za-z])[Qq](?=号|:)|扣号|鹅号|加[Qq扣])"
+_QQ = r"(?:(?<![A-Za-z])[Qq][ .]?[Qq]|扣扣|企鹅|球球|蔻蔻|抠抠|叩叩|(?<![A-Za-z])[Qq](?=号|:)|扣(?=号|:)|鹅号|加[Qq扣])"
 _WECHAT = (
     r"(?:微信|微x|威信|薇信|徽信|维信|wei信|(?<![A-Za-z])(?:wechat|weixin|v ?x|w ?x|v信|v(?=号|:))"
-    r"|[加➕+](?:v|薇|微)(?![A-Za-z])|薇(?=:)|绿泡泡)"
+    r"|[加➕+](?:v|薇|微)|薇(?=:)|绿泡泡)"
 )
 _ALSO = rf"(?:\s*(?:/|、|,|和|或|&|跟)\s*(?:{_QQ}|{_WECHAT}|手机|电话)号?)*"
 _QQ_DIGITS = r"[1-9](?:[ \-.]?[0-9]){4,11}(?![0-9])(?!-[0-9])"
 QQ_NUMBERS = (
     re.compile(
-        rf"{_QQ}(?:号码?|群号?|账号|帐号|邮箱)?{_ALSO}(?:都|也|同号)?\s*{_IS}?\s*{_QQ_DIGITS}{_UNIT}", re.IGNORECASE
+        rf"{_QQ}(?:号码?|群号?|账号|帐号|邮箱)?{_ALSO}(?:都|也|同号)?\s*{_IS}{_QQ_DIGITS}{_UNIT}", re.IGNORECASE
     ),
     re.compile(
-        rf"(?<![0-9])[1-9][0-9]{{4,11}}\s*(?:,|\()?\s*(?:这?是)?(?:我的?|本人的?)?(?:QQ|扣扣|企鹅)号?(?![A-Za-z0-9空群里])",
+        r"(?<![0-9])[1-9][0-9]{4,11}\s*(?:,|\()?\s*(?:这?是)?(?:我的?|本人的?)?(?:QQ|扣扣|企鹅)号?(?![A-Za-z0-9空群里])",
         re.IGNORECASE,
     ),
 )
 QQ_WORDS = ("q", "扣", "企鹅", "球球", "蔻", "抠", "叩", "鹅号")
-_PLATFORM = (
-    r"(?:抖音|快手|微博|小红书|B站|哔哩哔哩|bilibili|知乎|陌陌|探探|钉钉|飞书|贴吧|支付宝|淘宝|网易云|豆瓣|闲鱼|最右|虎扑|推特|脸书|电报"
-    r"|(?<![A-Za-z])(?:soul|telegram|tg|ins|instagram|twitter|facebook|whatsapp|discord|skype|snapchat|tiktok|douyin|weibo"
-    r"|line(?=\s*(?:id|号|:))|qq(?=\s*(?:id|号|:))))"
-)
 WECHAT_WORDS = ("微", "薇", "威信", "徽信", "维信", "绿泡泡", "v", "w")
-PLATFORM_WORDS = tuple(
-    "抖音 快手 微博 小红书 b站 哔哩哔哩 bilibili 知乎 陌陌 探探 钉钉 飞书 贴吧 支付宝 淘宝 网易云 豆瓣 闲鱼 最右 虎扑 推特 脸书 电报 soul telegram "
-    "tg ins twitter facebook whatsapp discord skype snapchat tiktok douyin weibo line qq".split()
+_HAN_PLATFORMS = (
+    "抖音|快手|微博|小红书|哔哩哔哩|知乎|陌陌|探探|钉钉|飞书|贴吧|支付宝|淘宝|网易云|豆瓣|闲鱼|最右|虎扑|推特|脸书|电报"
 )
+_LATIN_PLATFORMS = (
+    "bilibili|soul|telegram|tg|ins|instagram|twitter|facebook|whatsapp|discord|skype|snapchat|tiktok|douyin|weibo"
+)
+PLATFORM_WORDS = (*f"{_HAN_PLATFORMS}|{_LATIN_PLATFORMS}".split("|"), "b站", "line", "qq")
+_PLATFORM = rf"(?:{_HAN_PLATFORMS}|B站|(?<![A-Za-z])(?:{_LATIN_PLATFORMS}|line(?=\s*(?:id|号|:))|qq(?=\s*(?:id|号|:))))"
 _IDENTIFIER = r"[A-Za-z][A-Za-z0-9_-]{5,19}"
 _MIXED = r"(?=[A-Za-z0-9_.\-]{0,28}[0-9_\-])(?=[0-9_.\-]{0,28}[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.\-]{4,28}[A-Za-z0-9_]"
 _MARK = r"(?:号码?|ID|UID|账号|帐号|用户名|名)"
-_NAMED_WECHAT = rf"{_WECHAT}(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号)?\s*"
+_NAMED_WECHAT = rf"{_WECHAT}\s*(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号)?\s*"
 WECHAT_ACCOUNTS = (
-    re.compile(rf"{_NAMED_WECHAT}{_IS}?\s*(?P<value>{_IDENTIFIER})", re.IGNORECASE),
-    re.compile(rf"{_NAMED_WECHAT}(?:{_IS}\s*|\s)?(?P<value>{_MIXED})", re.IGNORECASE),
-    re.compile(rf"{_NAMED_WECHAT}{_IS}?\s*(?P<value>[1-9](?:[ \-]?[0-9]){{5,11}})(?![0-9]){_UNIT}", re.IGNORECASE),
+    re.compile(rf"{_NAMED_WECHAT}{_IS}(?P<value>{_IDENTIFIER})", re.IGNORECASE),
+    re.compile(rf"{_NAMED_WECHAT}{_IS}(?P<value>{_MIXED})", re.IGNORECASE),
+    re.compile(rf"{_NAMED_WECHAT}\((?P<value>{_IDENTIFIER}|{_MIXED})\)", re.IGNORECASE),
+    re.compile(rf"{_NAMED_WECHAT}{_IS}(?P<value>[1-9](?:[ \-]?[0-9]){{5,11}})(?![0-9]){_UNIT}", re.IGNORECASE),
     re.compile(r"(?<![A-Za-z0-9_])(?P<value>wxid_[A-Za-z0-9]{6,20})"),
 )
 PLATFORM_ACCOUNTS = (
     re.compile(
-        rf"{_PLATFORM}(?:\s*{_MARK}\s*{_IS}?|\s*{_MARK}?\s*(?:{_IS}|@))\s*@?"
+        rf"{_PLATFORM}(?:\s*{_MARK}\s*{_IS}|\s*(?:是|为|叫|:|=|@))\s*@?"
         rf"(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{{3,28}}[A-Za-z0-9_]){_UNIT}",
         re.IGNORECASE,
     ),
     re.compile(rf"{_PLATFORM}\s?(?P<value>{_MIXED})", re.IGNORECASE),
-    re.compile(rf"我的?{_PLATFORM}(?:{_MARK}|昵称)?\s*{_IS}?\s*@(?P<value>\w{{2,20}})", re.IGNORECASE),
+    re.compile(rf"我的?{_PLATFORM}(?:{_MARK}|昵称)?\s*{_IS}@(?P<value>\w{{2,20}})", re.IGNORECASE),
 )
 _NAME = rf"(?:{_WECHAT}|{_PLATFORM})号?"
 ACCOUNTS_BEFORE_NAMES = (
     re.compile(
-        rf"(?<![A-Za-z0-9_])(?P<value>[A-Za-z][A-Za-z0-9_\-]{{5,19}})\s*[,(]?\s*这?是?(?:我的?|本人的?){_NAME}", re.IGNORECASE
+        rf"(?<![A-Za-z0-9_])(?P<value>[A-Za-z][A-Za-z0-9_\-]{{5,19}})\s*[,(]?\s*这?是?(?:我的?|本人的?){_NAME}",
+        re.IGNORECASE,
     ),
     re.compile(rf"(?<![A-Za-z0-9_])(?P<value>{_MIXED})\s*(?:\(\s*|,\s*)(?:我的?)?{_NAME}\)?", re.IGNORECASE),
 )
-ORDINARY_WORDS = frozenset(
-    (
-        "account accounts article articles channel chatting contact contacts friend friends group groups iphone android "
-        "message messages mini moments notification number official payment program public reading sticker stickers "
-        "windows update version video wallet"
-    ).split()
+_ORDINARY = (
+    "account|accounts|android|article|articles|channel|chatting|contact|contacts|friend|friends|group|groups|iphone|"
+    "message|messages|moments|notification|number|official|payment|program|public|reading|sticker|stickers|update|"
+    "version|wallet|windows"
 )
+ORDINARY_WORDS = frozenset(_ORDINARY.split("|"))
+"""English words that follow the name WeChat without being anybody's account."""
 
 # What can hold any of it, in raw text -------------------------------------------------------------------------------
 _RAW_DIGIT = "[0-9０-９零一二三四五六七八九〇壹贰叁肆伍陆柒捌玖⓪①-⑨幺貳陸OolI]"
 _RAW_DIGITS = rf"{_RAW_DIGIT}(?:[^\p{{Han}}A-Za-z0-9]{{0,3}}{_RAW_DIGIT}){{4}}"
 _RAW_IDENTIFIER = r"[A-Za-z0-9_.\-Ａ-Ｚａ-ｚ０-９＿．－]{5}"
 _RAW_NAME = (
-    "(?:[微薇]|威信|徽信|维信|绿泡泡|抖音|快手|小红书|哔哩|知乎|陌陌|探探|钉钉|飞书|贴吧|支付宝|淘宝|网易云|豆瓣|闲鱼|最右|虎扑|推特|脸书|电报|B站|b站"
-    "|[Ａ-Ｚａ-ｚ]|(?:^|[^A-Za-z])(?i:v|w ?x|wei|wechat|qq|soul|tele|tg|ins|twitter|face|whats|disc|skype|snap|tik|douyin|line|bili))"
+    rf"(?:[微薇]|威信|徽信|维信|绿泡泡|B站|b站|{_HAN_PLATFORMS}|[Ａ-Ｚａ-ｚ]"
+    rf"|(?:^|[^A-Za-z])(?i:v|w ?x|wei|wechat|qq|line|{_LATIN_PLATFORMS}))"
 )
 WIDE = (
     rf"[@＠]|{_RAW_DIGITS}|{_RAW_IDENTIFIER}"
@@ -168,6 +172,6 @@ WIDE = (
 )
 NARROW = (
     rf"[@＠]|{_RAW_DIGITS}|[Ａ-Ｚａ-ｚ]|wxid_"
-    r"|(?:[\s\[({【<（]\s*(?i:at)[\s\])}】>）]|艾特|圈a|[#＃])[\s\S]{1,60}?(?i:com|cn|net|org|edu|gov|io|me|top|xyz|cc|info|hk|tw|uk|us|de|jp)"
+    rf"|(?:[\s\[({{【<（]\s*(?i:at)[\s\])}}】>）]|艾特|圈a|[#＃])[\s\S]{{1,60}}?(?i:{_TOP})"
     rf"|{_RAW_NAME}[\s\S]{{0,40}}?{_RAW_IDENTIFIER}|{_RAW_IDENTIFIER}[\s\S]{{0,16}}?{_RAW_NAME}"
 )

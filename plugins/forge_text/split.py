@@ -7,9 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import forge
-from attrs.validators import and_, deep_mapping, ge, gt, in_, instance_of, le
+from attrs.validators import and_, deep_mapping, ge, gt, instance_of, le
 
+import forge
 from forge_text.near import clusters
 from forge_text.normalise import comparable, text_of
 
@@ -53,8 +53,9 @@ class Split:
 
     def __attrs_post_init__(self) -> None:
         """Refuse a limit for a part that doesn't exist."""
-        for part in self.limits:
-            in_(tuple(self.shares))(self, attrs.fields(Split).limits, part)
+        if unknown := sorted(set(self.limits) - set(self.shares)):
+            message = f"`limits` names the part `{unknown[0]}`, `shares` does not"
+            raise ValueError(message)
 
     def parts(self) -> Sequence[str]:
         """Return the parts in the order of *shares*."""
@@ -108,7 +109,7 @@ class Split:
                 f"{', '.join(f'`{part}`' for part, share in self.shares.items() if share > 0)}",
                 hint="add rows, raise `near`, or take a part away",
             )
-        places = sorted(range(len(firsts)), key=lambda place: (-sizes[place], order[firsts[place]], firsts[place]))
+        places = sorted(range(len(firsts)), key=lambda place: (-sizes[place], order[int(firsts[place])], firsts[place]))
         several = [place for place in places if sizes[place] > 1]
         single = [place for place in places if sizes[place] == 1]
         of = np.zeros(len(firsts), dtype=np.int64)

@@ -1,0 +1,141 @@
+"""What every plugin promises, kept by our own, and noticed where it is broken."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from forge.plugin.discovery import installed
+from forge.testing import check_plugin
+
+OURS = ("counselling", "files", "run", "text", "label", "model", "train", "export", "check")
+EXAMPLES = {
+    "label": {
+        "openai": {
+            "base_url": "http://localhost:1/v1",
+            "model": "some-model",
+            "schema": str(Path(__file__).parents[2] / "manifests" / "schemas" / "student.json"),
+            "prompt_text": "{{ text }}",
+        }
+    }
+}
+
+
+@pytest.mark.parametrize("namespace", OURS)
+def test_a_first_party_plugin_keeps_the_contract(namespace):
+    check_plugin(namespace, EXAMPLES.get(namespace))
+
+
+def test_every_first_party_plugin_is_checked():
+    ours = {name for name, module in installed().items() if module.partition(".")[0].startswith("forge_")}
+    assert set(OURS) == ours
+
+
+@pytest.fixture
+def complaints_of(forge_project, monkeypatch):
+    """Check a plugin of the test's own, in this process and in those that it starts."""
+
+    def complaints(name, source):
+        folder = forge_project.plugin(name, source).parent
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+        with pytest.raises(AssertionError) as caught:
+            check_plugin(name)
+        return str(caught.value)
+
+    return complaints
+
+
+SINNER = '''
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy
+
+import forge
+from forge.core.digest import canonical
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@attrs.define
+class Thawed:
+    """Change under your hands."""
+
+    count: int = 1
+
+    def make(self, inputs, out, run): ...
+
+
+@attrs.frozen
+class Mute:
+    anything: Any = None
+
+    def make(self, inputs, out, run): ...
+
+
+@attrs.frozen
+class Hidden:
+    """Name a type that only a type checker knows."""
+
+    path: Path
+
+    def make(self, inputs, out, run): ...
+
+
+@forge.hookimpl
+def forge_register(register):
+    register.transform("thawed", Thawed, version="1")
+    register.transform("mute", Mute, version="1")
+    register.transform("hidden", Hidden, version=" ")
+'''
+
+
+def test_a_plugin_that_breaks_many_promises_hears_of_all_in_one_go(complaints_of):
+    said = complaints_of("sinner", SINNER)
+    expected = (
+        "loading it imports `numpy`",
+        "imports `forge.core.digest.canonical`, which is not one of forge's public names",
+        "`sinner.thawed`: its class is not frozen",
+        "`sinner.mute`: its class has no docstring",
+        "`sinner.mute`: a manifest can't express the type of its parameter `anything`",
+        "`sinner.hidden`: its version is empty",
+        "`sinner.hidden`: the types of the parameters of `Hidden` can't be read: name 'Path' is not defined",
+    )
+    assert [] == [phrase for phrase in expected if phrase not in said]
+
+
+def test_a_plugin_that_does_not_load_says_why(complaints_of):
+    said = complaints_of("unborn", "raise RuntimeError('no such luck')")
+    assert "can't be loaded: RuntimeError('no such luck')" in said
+
+
+def test_a_plugin_without_step_types_breaks_the_contract(complaints_of):
+    assert "it registers no step type" in complaints_of("idle", "import forge\n")
+
+
+PICKY = '''
+import attrs
+import forge
+
+
+@attrs.frozen
+class Odd:
+    """Want one word."""
+
+    word: str = attrs.field(validator=attrs.validators.in_(("sesame",)))
+
+    def make(self, inputs, out, run): ...
+
+
+@forge.hookimpl
+def forge_register(register):
+    register.transform("odd", Odd, version="1")
+'''
+
+
+def test_a_step_type_whose_parameters_can_t_be_guessed_asks_for_an_example(complaints_of):
+    assert 'examples={"odd": {…}}' in complaints_of("picky", PICKY)
