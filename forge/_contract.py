@@ -91,18 +91,16 @@ def _imports(module: str) -> Iterator[str]:
     home = Path(origin)
     for path in sorted(home.parent.rglob("*.py")) if home.name == "__init__.py" else [home]:
         for node in ast.walk(ast.parse(path.read_bytes())):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names if alias.name.startswith("forge.")]
-            elif isinstance(node, ast.ImportFrom) and not node.level and node.module is not None:
-                inside = node.module.partition(".")[0] == "forge"
-                names = [f"{node.module}.{a.name}" for a in node.names if inside and not _public(node.module, a.name)]
-            for name in names:
-                yield f"`{path.name}:{node.lineno}` imports `{name}`, which is not one of forge's public names"
+            for name in _private_names(node):
+                yield f"`{path.name}` imports `{name}`, which is not one of forge's public names"
 
 
-def _public(module: str, name: str) -> bool:
-    return module == "forge" and name in forge.__all__
+def _private_names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names if alias.name.startswith("forge.")]
+    if not isinstance(node, ast.ImportFrom) or node.level or (node.module or "").partition(".")[0] != "forge":
+        return []
+    return [f"{node.module}.{a.name}" for a in node.names if node.module != "forge" or a.name not in forge.__all__]
 
 
 def _step_type(each: StepType, example: Mapping[str, Any] | None, packages: frozenset[str]) -> Iterator[str]:
@@ -179,17 +177,15 @@ def _values_of(wanted: Any) -> list[Any]:
     origin, arguments = get_origin(wanted), [a for a in get_args(wanted) if a not in (Ellipsis, type(None))]
     if origin is Literal:
         return list(arguments)
-    if origin in (Union, types.UnionType):
-        return [value for a in arguments for value in _values_of(a)]
     if origin in (tuple, list):
         return [[value] for value in _values_of(arguments[0])]
     if origin in (dict, Mapping):
         return [{"a": value} for value in ([1] if arguments[1] is Any else _values_of(arguments[1]))]
-    if wanted in (File, Files):
-        return ["file"]
-    if attrs.has(wanted):
+    if origin in (Union, types.UnionType):
+        return [value for a in arguments for value in _values_of(a)]
+    if attrs.has(wanted) and wanted not in (File, Files):
         return list(_guesses(wanted))
-    return list(_GUESSES[wanted])
+    return list(_GUESSES.get(wanted, ("file",)))
 
 
 def _values(each: StepType, instance: Any, root: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Test plugins: a pytest plugin with `forge_project`, and `check_plugin`, the contract of every plugin.
+r"""Test plugins: a pytest plugin with `forge_project`, and `check_plugin`, the contract of every plugin.
 
 Install forge, and pytest knows the fixture; nothing needs to be imported::
 
@@ -8,7 +8,7 @@ Install forge, and pytest knows the fixture; nothing needs to be imported::
             use = "mine.words"
             path = "words.txt"
             ''')
-        forge_project.write("words.txt", "a\\nbb\\n")
+        forge_project.write("words.txt", "a\nbb\n")
         result = forge_project.build()
         assert result.steps["words"].rows_out == 2
 
@@ -123,8 +123,8 @@ class ForgeProject:
         module = name.replace("-", "_") + "_plugin"
         self.write(f"plugins/{name}-1.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
         self.write(f"plugins/{name}-1.dist-info/entry_points.txt", f"[forge]\n{name} = {module}\n")
-        for path, text in (files or {}).items():
-            self.write(f"plugins/{path}", textwrap.dedent(text))
+        for file, text in (files or {}).items():
+            self.write(f"plugins/{file}", textwrap.dedent(text))
         path = self.write(f"plugins/{module}.py", textwrap.dedent(source))
         # Python takes bytecode for fresh if the source's second and size are the same, as after a test's quick edit
         shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)

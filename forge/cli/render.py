@@ -136,11 +136,12 @@ class BuildView:
             record = result.record
             table.add_row(
                 escape(result.name),
-                f"[{STYLES[result.status]}]{result.status}[/]",
+                f"[{STYLES[result.status]}]{result.status}[/]"
+                + (f" [dim]{escape(result.because)}[/]" if not record else ""),
                 _count(record.rows_in if record else None),
                 _count(record.rows_out if record else None),
                 f"{result.seconds:.1f}" if result.status in ("ran", "failed") else "",
-                size_of(record.size) if record else escape(result.because),
+                size_of(record.size) if record else "",
             )
         out.print(table)
         for result in outcome.results:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class Record:
     """State one finished run of an action.
 
-    ``action`` holds the parts of the key, ``inputs`` maps input names to digests of trees, ``tree`` is the digest of the artifact, ``rows`` counts the rows of each
-    part, ``drops`` counts what left by reason, ``examples`` shows some of it, ``seconds`` is wall time.
+    ``action`` holds the parts of the key, ``inputs`` maps input names to digests of trees, ``tree`` is the digest of
+    the artifact, ``rows`` counts the rows of each part, ``drops`` counts what left by reason, ``examples`` shows some
+    of it, ``seconds`` is wall time.
     """
 
     key: str

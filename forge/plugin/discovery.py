@@ -64,8 +64,8 @@ class Registry:
             )
             register = Register(namespace)
             hooks(register=register)
-        except PluginError:
-            raise
+        except PluginError as error:
+            raise PluginError(f"plugin `{namespace}` breaks its contract: {error.message}", hint=error.hint) from error
         except Exception as error:
             raise PluginError(
                 f"plugin `{namespace}` (`{self.modules[namespace]}`) can't be loaded: {error!r}"

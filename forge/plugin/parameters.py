@@ -7,18 +7,25 @@ not have is a problem with a "did you mean".
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 import cattrs
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+)
+from cattrs.gen import make_dict_structure_fn
 
-from forge.core.errors import PluginError
+from forge.core.errors import ForgeError, PluginError
 from forge.core.files import File, Files
 from forge.core.suggest import did_you_mean
 from forge.plugin.registry import UNKEYED
@@ -41,9 +48,26 @@ def structure(cls: type, values: Mapping[str, Any], root: Path) -> tuple[Any, li
     try:
         return _converter(root).structure(dict(values), cls), []
     except ClassValidationError as error:
-        return None, _complaints(error, (), cls)
+        return None, _refusals(cls, values, root) or _complaints(error, (), cls)
     except (ValueError, TypeError) as error:
         return None, [Complaint((), str(error))]
+
+
+def _refusals(cls: type, values: Mapping[str, Any], root: Path) -> list[Complaint]:
+    """Return what the validators say, each of its own parameter; attrs itself stops at the first and names none."""
+    try:
+        with attrs.validators.disabled():
+            instance: Any = _converter(root).structure(dict(values), cls)
+    except (ClassValidationError, ForgeError, ValueError, TypeError):
+        return []
+    found = []
+    for field in attrs.fields(cls):
+        if field.validator is not None:
+            try:
+                field.validator(instance, field, getattr(instance, field.name))
+            except (ValueError, TypeError) as error:
+                found += _complaints(error, (field.name,), cls)
+    return found
 
 
 def keyed(instance: Any) -> dict[str, Any]:
@@ -188,7 +212,40 @@ def _converter(root: Path) -> cattrs.Converter:
     converter.register_structure_hook_func(_is_literal, _literal)
     converter.register_structure_hook_factory(_is_union, lambda t: _union(t, converter))
     converter.register_structure_hook_factory(_is_sequence, lambda t: _sequence(t, converter))
+    converter.register_structure_hook_factory(_is_table, lambda t: _table(t, converter))
     return converter
+
+
+def _is_table(wanted: Any) -> bool:
+    return (attrs.has(wanted) and wanted not in (File, Files)) or get_origin(wanted) in (dict, Mapping)
+
+
+def _table(wanted: Any, converter: cattrs.Converter) -> Any:
+    """Structure a nested class or a table of values; cattrs' own way does not name a value that is neither."""
+    inner = make_dict_structure_fn(wanted, converter, _cattrs_forbid_extra_keys=True) if attrs.has(wanted) else None
+
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"must be a table, got `{_toml(value)}`")
+        if inner is not None:
+            return inner(value, wanted)
+        return dict(zip(map(str, value), _each(value.items(), get_args(wanted)[1], converter, wanted), strict=True))
+
+    return hook
+
+
+def _each(entries: Iterable[tuple[Any, Any]], element: Any, converter: cattrs.Converter, wanted: Any) -> list[Any]:
+    """Structure every entry, or raise all their errors, each noting its key."""
+    done, errors = [], []
+    for key, entry in entries:
+        try:
+            done.append(converter.structure(entry, element))
+        except (ValueError, TypeError, IterableValidationError, ClassValidationError) as error:
+            error.add_note(AttributeValidationNote("", str(key), element))
+            errors.append(error)
+    if errors:
+        raise ClassValidationError("while structuring entries", errors, wanted)
+    return done
 
 
 def _is_literal(wanted: Any) -> bool:
@@ -236,8 +293,7 @@ def _sequence(wanted: Any, converter: cattrs.Converter) -> Any:
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise TypeError(f"must be a list, got `{_toml(value)}`")
-        element = arguments[0] if arguments else Any
-        return kind(converter.structure(v, element) for v in value)
+        return kind(_each(enumerate(value), arguments[0] if arguments else Any, converter, wanted))
 
     return hook
 
@@ -317,9 +373,9 @@ def _complaints(error: BaseException, path: tuple[str, ...], cls: Any) -> list[C
 
 def _validator_words(text: str, name: str) -> str:
     """Put attrs' validator messages (``'least' must be >= 0: -1``) into forge's form."""
-    words = text.replace("'", "`")
+    words = re.sub(r" \(got (.*)\)$", r", got \1", text.replace("'", "`"))
     head, colon, value = words.rpartition(": ")
-    if colon and head.startswith("`") and " must be " in head:
+    if colon and " must be " in head:
         return f"{head}, got `{value}`"
     return words if not name or f"`{name.rpartition('.')[2]}`" in words else f"`{name}`: {words}"
 

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 _GRACE = 5.0
 """Seconds that a worker gets to end before it is killed."""
 
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+ENVIRONMENT = {
+    # fetching is a step of its own: nothing else opens a connection
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    # logs are read by people; progress goes through `Run`
+    "TQDM_DISABLE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
 
 
 @attrs.define(eq=False)
@@ -96,7 +104,7 @@ class LocalExecutor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
-            env=os.environ | OFFLINE | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | ENVIRONMENT,
         )
         assert process.stdout is not None  # noqa: S101  # for the type checker
         worker = _Worker(process)

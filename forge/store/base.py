@@ -247,6 +247,7 @@ _REASONS = {
         "the quota of the store `{root}` is used up",
         "free some space, or name another store with `--store`",
     ),
+    errno.ENOTDIR: ("the store `{root}` is not a folder", "name another store with `--store`"),
     errno.EROFS: ("the store `{root}` is on a read-only file system", "name another store with `--store`"),
     errno.EACCES: ("no permission to write to the store `{root}`", "name another store with `--store`"),
     errno.EPERM: ("no permission to write to the store `{root}`", "name another store with `--store`"),

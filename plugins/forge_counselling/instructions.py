@@ -32,7 +32,7 @@ _LONGEST_NAME = max(map(len, _NAMES.values()))
 class Instructions:
     """Make ``id, source, instruction, input, output`` from unified rows with the four labels beside them.
 
-    ``input`` is the conversation with 来访者： and 咨询师： before the turns, a turn a line; *characters* keeps whole turns
+    ``input`` is the conversation, a turn a line behind 来访者： or 咨询师：; *characters* keeps whole turns
     from its end, and of a last turn that is longer alone the end. ``output`` is a JSON object, its four keys in order.
     """
 

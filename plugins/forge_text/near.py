@@ -7,6 +7,7 @@ pair that shares a band counts only when the Jaccard index of its trigram sets, 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ PERMUTATIONS = 128
 _MISSED = 1e-3  # the largest share of pairs at the threshold that banding may miss
 _SIGNATURE_SLACK = 0.15  # three standard errors of a signature's estimate lie within
 _MIX = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: Knuth's multiplicative hash
+_SLICE = 2048  # texts whose trigrams are in memory at once
 _SMALL = 64  # members up to which a bucket's pairs are made all at once
 
 
@@ -50,14 +52,17 @@ def _near_clusters(texts: pl.Series, near: float) -> Integers:
     """Return for each of the distinct *texts* the index of the first one of its cluster."""
     import numpy as np
 
-    shingles, offsets = _shingles(texts)
-    signatures = _signatures(shingles, offsets)
+    @lru_cache(maxsize=4096)
+    def trigrams(index: int) -> Hashes:
+        return np.unique(_shingles(texts.slice(index, 1))[0])
+
+    signatures = _signatures(texts)
     parents = np.arange(len(texts), dtype=np.int64)
     for left, right in _candidates(signatures, near):
         alike = (signatures[left] == signatures[right]).mean(axis=1) >= near - _SIGNATURE_SLACK
         for one, other in zip(left[alike].tolist(), right[alike].tolist(), strict=True):
             a, b = _root(parents, one), _root(parents, other)
-            if a != b and _jaccard(shingles, offsets, one, other) >= near:
+            if a != b and _jaccard(trigrams(one), trigrams(other)) >= near:
                 parents[max(a, b)] = min(a, b)
     return np.array([_root(parents, index) for index in range(len(texts))], dtype=np.int64)
 
@@ -90,20 +95,17 @@ def _shingles(texts: pl.Series) -> tuple[Hashes, Integers]:
     return grams ^ (grams >> np.uint64(31)), offsets
 
 
-def _signatures(shingles: Hashes, offsets: Integers) -> npt.NDArray[np.uint32]:
+def _signatures(texts: pl.Series) -> npt.NDArray[np.uint32]:
+    """Return the MinHash signature of every text, a slice of the texts at a time to bound memory."""
     import numpy as np
     from rensa import RMinHash
 
-    parts = []
-    rows = 4096  # a part's signatures pass through Python integers
-    for start in range(0, len(offsets) - 1, rows):
-        bounds = offsets[start : start + rows + 1]
-        part = np.ascontiguousarray(shingles[bounds[0] : bounds[-1]])
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(
-            part, (bounds - bounds[0]).astype(np.uint64), PERMUTATIONS, 1
-        )
-        parts.append(np.array(matrix.to_rows(), dtype=np.uint32))
-    return np.concatenate(parts) if parts else np.zeros((0, PERMUTATIONS), dtype=np.uint32)
+    signatures = np.zeros((len(texts), PERMUTATIONS), dtype=np.uint32)
+    for start in range(0, len(texts), _SLICE):
+        shingles, offsets = _shingles(texts.slice(start, _SLICE))
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(shingles, offsets.astype(np.uint64), PERMUTATIONS, 1)
+        signatures[start : start + _SLICE] = matrix.to_rows()
+    return signatures
 
 
 def band_rows(near: float) -> int:
@@ -144,10 +146,8 @@ def _candidates(signatures: npt.NDArray[np.uint32], near: float) -> Iterator[tup
                 yield np.full(len(others), large[place]), others
 
 
-def _jaccard(shingles: Hashes, offsets: Integers, one: int, other: int) -> float:
+def _jaccard(one: Hashes, other: Hashes) -> float:
     import numpy as np
 
-    first = np.unique(shingles[offsets[one] : offsets[one + 1]])
-    second = np.unique(shingles[offsets[other] : offsets[other + 1]])
-    shared = len(np.intersect1d(first, second, assume_unique=True))
-    return shared / (len(first) + len(second) - shared)
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    return shared / (len(one) + len(other) - shared)

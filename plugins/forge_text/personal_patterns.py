@@ -121,7 +121,10 @@ _LATIN_PLATFORMS = (
     "bilibili|soul|telegram|tg|ins|instagram|twitter|facebook|whatsapp|discord|skype|snapchat|tiktok|douyin|weibo"
 )
 PLATFORM_WORDS = (*f"{_HAN_PLATFORMS}|{_LATIN_PLATFORMS}".split("|"), "b站", "line", "qq")
-_PLATFORM = rf"(?:{_HAN_PLATFORMS}|B站|(?<![A-Za-z])(?:{_LATIN_PLATFORMS}|line(?=\s*(?:id|号|:))|qq(?=\s*(?:id|号|:))))"
+_PLATFORM = (
+    rf"(?:{_HAN_PLATFORMS}|B站"
+    rf"|(?<![A-Za-z])(?:(?:{_LATIN_PLATFORMS})(?![A-Za-z])|line(?=\s*(?:id|号|:))|qq(?=\s*(?:id|号|:))))"
+)
 _IDENTIFIER = r"[A-Za-z][A-Za-z0-9_-]{5,19}"
 _MIXED = r"(?=[A-Za-z0-9_.\-]{0,28}[0-9_\-])(?=[0-9_.\-]{0,28}[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.\-]{4,28}[A-Za-z0-9_]"
 _MARK = r"(?:号码?|ID|UID|账号|帐号|用户名|名)"

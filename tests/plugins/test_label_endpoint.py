@@ -415,6 +415,23 @@ def test_many_rows_with_many_faults_are_paid_once_each(server, tmp_path, run):
     assert dict.fromkeys(texts, 1) == dict(server.answered)
 
 
+def test_the_plugin_registers_both_labelers_and_imports_nothing_heavy():
+    script = """
+import sys
+import forge_label
+from forge.plugin.registry import Register
+register = Register("label")
+forge_label.forge_register(register)
+print(*((kind.use, kind.verb, kind.network, kind.extra) for kind in register.types.values()))
+print(*sorted({"polars", "openai", "jinja2", "jsonschema", "asyncio", "pydantic"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "('label.openai', 'request', True, 'label') ('label.lexicon', 'label', False, '')",
+        "",
+    ]
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

@@ -31,7 +31,8 @@ def server(tmp_path_factory):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "llama_cpp.server", "--model", str(model), "--model_alias", "smollm2"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", "1024", "--n_threads", "2"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", "1024", "--n_threads", "1"]
+    command += ["--n_threads_batch", "1"]  # two that share busy cores wait for one another: many times slower
     log = tmp_path_factory.mktemp("server") / "log.txt"
     environment = {name: value for name, value in os.environ.items() if name not in {"HOST", "PORT", "CONFIG_FILE"}}
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=environment) as process:

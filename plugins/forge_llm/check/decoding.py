@@ -55,6 +55,7 @@ class Grammar:
         import llama_cpp
 
         self._api = llama_cpp
+        self.size: int = llama_cpp.llama_vocab_n_tokens(vocabulary)
         self._sampler = llama_cpp.llama_sampler_init_grammar(vocabulary, text.encode(), b"root")
         if not self._sampler:
             raise ValueError(f"llama.cpp can't read the grammar:\n{text}")
@@ -74,7 +75,7 @@ class Grammar:
     def allowed(self, tokens: Sequence[int]) -> list[bool]:
         """Say for each of *tokens* whether it may come next."""
         count = len(tokens)
-        data = (self._api.llama_token_data * count)(*((int(token), 0.0, 0.0) for token in tokens))
+        data = (self._api.llama_token_data * count)(*((token, 0.0, 0.0) for token in tokens))
         shown = self._api.llama_token_data_array(data=data, size=count, selected=-1, sorted=False)
         self._api.llama_sampler_apply(self._sampler, ctypes.byref(shown))
         return [entry.logit == 0.0 for entry in data]
@@ -177,9 +178,10 @@ def _best_allowed(logits: Any, grammar: Grammar) -> int:
     """Return the allowed token with the largest logit."""
     import numpy as np
 
+    logits = logits[: grammar.size]  # a model's rows may be more than its tokens
     for count in (FIRST_LOOK, len(logits)):
         several = np.argpartition(-logits, count - 1)[:count] if count < len(logits) else np.arange(len(logits))
-        ordered = several[np.argsort(-logits[several], kind="stable")]
+        ordered = several[np.argsort(-logits[several], kind="stable")].tolist()
         fit = grammar.allowed(ordered)
         if any(fit):
             return int(ordered[fit.index(True)])

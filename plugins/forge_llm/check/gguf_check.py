@@ -15,7 +15,7 @@ import forge
 from forge import StepError
 from forge_llm.chat_format import UnusableRow, encode, prompt_of, render
 from forge_llm.check.decoding import greedy
-from forge_llm.check.figures import SAME, Bound, Reply, check_bounds, figures, judge, names
+from forge_llm.check.figures import SAME, Reply, check_bounds, figures, judge, names
 from forge_llm.check.labels import Labels, read_labels
 from forge_llm.check.local_model import LocalModel, shared_start
 from forge_llm.export.model_folder import MODEL, find_folder
@@ -70,9 +70,7 @@ class GgufCheck:
         if "agreement" in self.require and self.reference_rows == 0:
             raise ValueError("a bound on `agreement` needs `reference_rows` above 0")
 
-    def check(
-        self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run
-    ) -> Iterable[forge.Finding]:
+    def check(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Finding]:
         """Ask the file, ask the reference, and judge."""
         from forge_llm.check.reference import ReferenceModel
 
@@ -106,7 +104,6 @@ class GgufCheck:
         self, data: forge.Artifact, model: LocalModel, reference: ReferenceModel, run: forge.Run
     ) -> tuple[dict[str, bool], dict[str, str], list[Question]]:
         """Render and tokenise every row on both sides, and choose the questions to ask."""
-        tokenizer = reference.tokenizer
         same: dict[str, bool] = dict.fromkeys(SAME, True)
         details: dict[str, str] = {}
 
@@ -114,6 +111,7 @@ class GgufCheck:
             if same[name]:
                 same[name], details[name] = False, detail
 
+        tokenizer = reference.tokenizer
         if model.template != tokenizer.chat_template:
             differ("template_equal", "the template in the file is not the model's")
         if model.end_token != tokenizer.eos_token_id:
@@ -125,21 +123,16 @@ class GgufCheck:
         for number, row in enumerate(data.rows().collect().iter_rows(named=True), start=1):
             try:
                 messages, expected = prompt_of(row, self.system)
-                whole = [*messages, {"role": "assistant", "content": expected}]
-                pairs = [(messages, True), (whole, False)] if expected else [(messages, True)]
-                wanted = [encode(tokenizer, render(tokenizer, said, generate=opened)) for said, opened in pairs]
+                question, difference = _compare(number, messages, expected, model, tokenizer)
             except UnusableRow as reason:
                 run.drop(str(reason), example=f"row {number}")
                 continue
-            texts = [model.render(said, generate=opened) for said, opened in pairs]
-            found = [model.encode(text) for text in texts]
-            for left, right in zip(wanted, found, strict=True):
-                if left != right:
-                    differ("token_ids_equal", _difference(number, left, right, tokenizer))
-            if len(found[0]) + self.max_tokens > self.context:
-                run.drop("longer than the context", example=f"row {number}: {len(found[0])} tokens")
+            if difference:
+                differ("token_ids_equal", difference)
+            if len(question.ids) + self.max_tokens > self.context:
+                run.drop("longer than the context", example=f"row {number}: {len(question.ids)} tokens")
                 continue
-            questions.append(Question(number, messages, expected, texts[0], found[0]))
+            questions.append(question)
         if not questions:
             raise StepError(f"input `{data.name}` has no row that can be asked", hint="see the rows that were dropped")
         chosen = sorted(questions, key=self._lot)[: self.rows]
@@ -195,6 +188,25 @@ class GgufCheck:
         if compared:
             run.log(f"{compared} rows of the reference in {time.perf_counter() - started - seconds:.1f} s")
         return replies
+
+
+def _compare(
+    number: int, messages: Sequence[Mapping[str, str]], expected: str, model: LocalModel, tokenizer: Any
+) -> tuple[Question, str]:
+    """Return a row's question and, where transformers and llama.cpp read it differently, where they first do.
+
+    The prompt is compared and, where the row has an answer, the whole chat that training saw.
+    """
+    sides = [(messages, True)]
+    if expected:
+        sides.append(([*messages, {"role": "assistant", "content": expected}], False))
+    wanted = [encode(tokenizer, render(tokenizer, said, generate=opened)) for said, opened in sides]
+    texts = [model.render(said, generate=opened) for said, opened in sides]
+    found = [model.encode(text) for text in texts]
+    differences = [
+        _difference(number, left, right, tokenizer) for left, right in zip(wanted, found, strict=True) if left != right
+    ]
+    return Question(number, messages, expected, texts[0], found[0]), next(iter(differences), "")
 
 
 def _difference(row: int, wanted: Sequence[int], found: Sequence[int], tokenizer: Any) -> str:

@@ -48,11 +48,12 @@ class Label:
         """Say whether *value* has the type and lies in the range; True is no 1, and 1.0 no 1."""
         if isinstance(value, bool) is not (self.kind == "boolean") or not isinstance(value, _TYPES[self.kind]):
             return False
+        known: Any = value
         if self.choices is not None:
-            return value in self.choices
-        if isinstance(value, str):
-            return self.shortest <= len(value) and (self.longest is None or len(value) <= self.longest)
-        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+            return known in self.choices
+        if self.kind == "string":
+            return len(known) >= self.shortest and (self.longest is None or len(known) <= self.longest)
+        return (self.least is None or known >= self.least) and (self.most is None or known <= self.most)
 
     def rule(self) -> str:
         """Return the grammar of the value; an integer range is an enumeration, for a range would let 12 by for 0..3."""

@@ -13,6 +13,7 @@ from forge_llm.export.llama_cpp_files import ERROR, TEMPLATE, llama_log, metadat
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import Self
 
 BATCH = 512
 """Tokens of a prompt that llama.cpp takes at once."""
@@ -59,7 +60,7 @@ class LocalModel:
         self.template = metadata_value(self._llama.model, TEMPLATE)
         self.end_token: int = llama_cpp.llama_vocab_eos(self._vocabulary)
 
-    def __enter__(self) -> LocalModel:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

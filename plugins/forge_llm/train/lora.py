@@ -84,6 +84,7 @@ class LoraTrainer:
         }
 
         # The model, and where an earlier attempt left it.
+        device.wait_without_spinning()
         import torch
 
         torch.set_num_threads(run.threads)

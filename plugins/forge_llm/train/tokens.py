@@ -37,7 +37,7 @@ class Tokens:
     rows: int | None = attrs.field(default=None, validator=optional(ge(1)))
 
     def make(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> None:
-        """Write ``<part>/rows.parquet`` with ``{id, input_ids, loss_mask, n_tokens, n_trained}`` and ``stats.json``."""
+        """Write one table a part with ``{id, input_ids, loss_mask, n_tokens, n_trained}`` and ``stats.json``."""
         tables = {name: artifact for name, artifact in inputs.items() if name != MODEL}
         if MODEL not in inputs or not tables:
             raise forge.StepError(
@@ -88,8 +88,7 @@ class Tokens:
             "n_tokens": pl.Int32,
             "n_trained": pl.Int32,
         }
-        (out / name).mkdir()
-        pl.DataFrame(done, schema=schema).write_parquet(out / name / "rows.parquet")
+        forge.write_rows(pl.DataFrame(done, schema=schema), out / name)
         return _statistics(done, frame.height, straddling)
 
     def _rendered(self, frame: Any, start: int, tokenizer: Any, run: forge.Run) -> list[tuple[str, Rendered]]:

@@ -1,0 +1,140 @@
+"""Talk to a model on this machine: a GGUF file through llama.cpp, a Hugging Face folder through transformers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from forge import StepError
+from forge_llm.chat_format import load_tokenizer, render
+from forge_llm.check.decoding import decode
+from forge_llm.check.local_model import LocalModel
+from forge_llm.export.model_folder import ADAPTER, MODEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from forge import Chat
+
+CONTEXT = 4096
+TEMPERATURE = 0.7
+LONGEST = 1024
+"""Tokens of one reply at most."""
+
+
+def open_chat(path: Path, system: str | None) -> Chat | None:
+    """Open a GGUF file, the smallest one in a folder, or a folder's whole Hugging Face model; None for all else."""
+    if path.is_file():
+        return GgufChat(path, system) if path.suffix == ".gguf" else None
+    files = sorted(path.rglob("*.gguf"), key=lambda file: (file.stat().st_size, file.name))
+    if files:
+        return GgufChat(files[0], system)
+    if (path / MODEL).is_file() and not (path / ADAPTER).is_file() and any(path.glob("*.safetensors")):
+        return FolderChat(path, system)
+    return None
+
+
+def with_system(history: Sequence[Mapping[str, str]], system: str | None) -> list[Mapping[str, str]]:
+    """Return the history, opened by *system* unless it has a system message of its own."""
+    if system and not (history and history[0]["role"] == "system"):
+        return [{"role": "system", "content": system}, *history]
+    return list(history)
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@attrs.define
+class GgufChat:
+    """Answer by a GGUF file through its embedded template; the conversation so far stays in the KV cache."""
+
+    path: Path
+    system: str | None = None
+    temperature: float = TEMPERATURE
+    longest: int = LONGEST
+    context: int = CONTEXT
+    threads: int = attrs.field(factory=_cores)
+    seed: int = 0
+    _model: LocalModel | None = attrs.field(default=None, init=False)
+
+    def stream(self, history: Sequence[Mapping[str, str]]) -> Iterable[str]:
+        """Yield the reply to *history* in pieces."""
+        if self._model is None:
+            self._model = LocalModel(self.path, context=self.context, threads=self.threads)
+        model = self._model
+        ids = model.encode(model.render(with_system(history, self.system), generate=True))
+        room = self.context - len(ids)
+        if room < 1:
+            raise StepError(
+                f"the conversation has {len(ids)} tokens, the context is {self.context}", hint="start a new one"
+            )
+        # a turn of its own seed, so that the same words in the same place get the same answer
+        drawn = decode(model, ids, min(self.longest, room), temperature=self.temperature, seed=self.seed + len(history))
+        yield from model.stream(token for token in drawn if not model.ends(token))
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._model is not None:
+            self._model.__exit__(None, None, None)
+            self._model = None
+
+
+@attrs.define
+class FolderChat:
+    """Answer by a Hugging Face folder through transformers."""
+
+    path: Path
+    system: str | None = None
+    temperature: float = TEMPERATURE
+    longest: int = LONGEST
+    _loaded: tuple[Any, Any] | None = attrs.field(default=None, init=False)
+
+    def stream(self, history: Sequence[Mapping[str, str]]) -> Iterator[str]:
+        """Yield the reply to *history* in pieces."""
+        from threading import Thread
+
+        import torch
+        from transformers import TextIteratorStreamer
+
+        tokenizer, model = self._load()
+        prompt = render(tokenizer, with_system(history, self.system), generate=True)
+        encoded = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").to(model.device)
+        streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature > 0 else {}
+            try:
+                with torch.inference_mode():
+                    model.generate(
+                        **encoded,
+                        streamer=streamer,
+                        max_new_tokens=self.longest,
+                        pad_token_id=tokenizer.eos_token_id,
+                        **(sampling or {"do_sample": False}),
+                    )
+            except BaseException as error:  # noqa: BLE001 - raised again where the reply is read
+                failures.append(error)
+                streamer.end()
+
+        thread = Thread(target=work, daemon=True)
+        thread.start()
+        yield from (piece for piece in streamer if piece)
+        thread.join()
+        if failures:
+            raise failures[0]
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            import torch
+            from transformers import AutoModelForCausalLM
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            model = AutoModelForCausalLM.from_pretrained(self.path, dtype="auto", local_files_only=True)
+            self._loaded = (load_tokenizer(self.path), model.to(device).eval())
+        return self._loaded

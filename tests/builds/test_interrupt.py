@@ -1,0 +1,84 @@
+"""Builds that are cut off, and the next ones, which go on from there."""
+
+import os
+import signal
+
+import pytest
+
+from .conftest import CHAIN
+
+LONG = (
+    CHAIN
+    + """
+    [trainers.long]
+    use = "toy.long"
+    from = "one"
+    """
+)
+DONE = ["both", "one", "other", "raw", "two"]
+
+
+@pytest.fixture
+def busy(toy):
+    """Start a build and wait until its long step rests, with all other steps done."""
+    toy.manifest(LONG)
+    assert 0 == toy.build("both").exit_code
+    toy.runs()
+    with toy.start("build", "forge.toml", "--json") as process:
+        yield toy, process, toy.wait_for_worker()
+        process.kill()
+        process.communicate()
+
+
+def goes_on(toy):
+    """Build again, and see that finished steps are kept and the long one goes on from its scratch."""
+    toy.runs()
+    again = toy.build(TOY_HURRY="1")
+    assert 0 == again.exit_code, again.stderr
+    assert {"long": "ran"} | dict.fromkeys(DONE, "hit") == again.statuses
+    assert ["long", "long 3"] == toy.runs()
+    assert [] == list((toy.store / "scratch").iterdir())
+    assert [] == list((toy.store / "claims").iterdir())
+
+
+def test_control_c_ends_the_workers_and_says_that_finished_steps_are_kept(busy, dies):
+    toy, process, worker = busy
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert (130, True) == (process.returncode, "interrupted: finished steps are kept" in said)
+    assert "Traceback" not in said
+    assert dies(worker)
+    goes_on(toy)
+
+
+def test_a_terminated_build_ends_its_workers(busy, dies):
+    toy, process, worker = busy
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert dies(worker)
+    goes_on(toy)
+
+
+def test_a_killed_build_takes_its_workers_with_it(busy, dies):
+    toy, process, worker = busy
+    process.kill()
+    process.communicate(timeout=20)
+    assert dies(worker)
+    goes_on(toy)
+
+
+def test_a_killed_worker_fails_its_step_and_the_next_build_goes_on_from_scratch(busy):
+    toy, process, worker = busy
+    os.kill(worker, signal.SIGKILL)
+    _, said = process.communicate(timeout=20)
+    assert (1, True) == (process.returncode, "was killed by signal 9 (SIGKILL)" in said)
+    goes_on(toy)
+
+
+def test_two_builds_at_once_run_each_action_once(toy):
+    toy.manifest(CHAIN)
+    arguments = ("build", "forge.toml", "--json", "--set", "one.pause=0.3", "--set", "other.pause=0.3")
+    with toy.start(*arguments) as one, toy.start(*arguments) as two:
+        codes = [(p.communicate(timeout=60), p.returncode)[1] for p in (one, two)]
+    assert [0, 0] == codes
+    assert ["!", "a", "upper", "z"] == sorted(toy.runs())

@@ -1,0 +1,82 @@
+"""A build of hits: free, and told as such."""
+
+import pytest
+
+from forge.testing import HEAVY
+
+ALL = ["raw", "one", "other", "two", "both"]
+
+
+@pytest.fixture(scope="module")
+def built(shared_toy):
+    first = shared_toy.build()
+    assert (0, dict.fromkeys(ALL, "ran")) == (first.exit_code, dict(sorted(first.statuses.items(), key=_by_order)))
+    return shared_toy
+
+
+def _by_order(item):
+    return ALL.index(item[0])
+
+
+def test_a_second_build_is_all_hits_and_runs_nothing(built):
+    built.runs()
+    again = built.build()
+    assert (0, {"hit"}, []) == (again.exit_code, set(again.statuses.values()), built.runs())
+
+
+def test_a_build_of_hits_imports_no_heavy_module_and_starts_no_worker(built):
+    again = built.build(PYTHONPROFILEIMPORTTIME="1")
+    lines = [line.rpartition("|")[2].strip() for line in again.stderr.splitlines() if line.startswith("import time:")]
+    imported = {name.partition(".")[0] for name in lines}
+    assert "forge" in imported
+    assert set() == imported & HEAVY
+    assert "forge.run.worker" not in lines
+
+
+def test_the_json_document_has_the_promised_shape(built):
+    document = built.build().document
+    assert {"manifest", "name", "ok", "exit_code", "seconds", "finished", "steps"} == document.keys()
+    assert ("forge.toml", "forge", True, 0) == tuple(document[k] for k in ("manifest", "name", "ok", "exit_code"))
+    entry = {each["name"]: each for each in document["steps"]}["one"]
+    assert {
+        "name", "kind", "use", "status", "key", "tree", "outputs", "seconds", "rows_in", "rows_out", "drops", "size"
+    } == entry.keys()  # fmt: skip
+    assert ("transform", "toy.write", "hit", ["text"]) == (
+        entry["kind"],
+        entry["use"],
+        entry["status"],
+        list(entry["outputs"]),
+    )
+
+
+def test_a_build_says_what_became_of_each_step(built):
+    said = built.forge("build", "forge.toml").stdout
+    assert all(name in said for name in ALL)
+    assert "5 hit in" in said
+
+
+def test_a_plan_of_hits_has_nothing_to_do(built):
+    assert "nothing to do: all 5 steps are hits" in built.forge("plan", "forge.toml").stdout
+
+
+def test_explain_says_that_a_step_is_a_hit(built):
+    key = built.build().steps["one"].key
+    assert f"`one` is a hit: key {key}\n" == built.forge("explain", "forge.toml", "one").stdout
+
+
+def test_the_store_is_found_whole_and_measured(built):
+    verified = built.forge("store", "verify")
+    assert (0, "5 records, no fault\n") == (verified.exit_code, verified.stdout)
+    measured = built.forge("store", "size")
+    assert (0, True) == (measured.exit_code, "objects" in measured.stdout)
+
+
+def test_a_named_step_is_built_with_all_it_needs_and_no_more(built):
+    assert ["raw", "one", "two"] == list(built.build("two").steps)
+
+
+def test_a_moved_project_is_all_hits_with_its_store(built, tmp_path):
+    for path in ("forge.toml", "raw.txt"):
+        (tmp_path / path).write_bytes((built.root / path).read_bytes())
+    moved = built.forge("build", str(tmp_path / "forge.toml"), "--store", "store")
+    assert (0, True) == (moved.exit_code, "5 hit in" in moved.stdout)

@@ -1,0 +1,317 @@
+"""The three raw sets: every quirk of their files, and what is rejected."""
+
+import json
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import forge
+from forge_counselling.dialogues import CPsyCounD, CPsyCounE
+from forge_counselling.psyqa import PsyQA, likes
+
+RAW_QUESTION = ["id", "source", "title", "content", "tags", "answers"]
+RAW_DIALOGUE = ["id", "source", "topic", "lines"]
+
+
+def read(step, folder, pattern, files):
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    found = list(step(path=forge.Files.match(pattern, folder)).read(forge.LocalRun(scratch=folder)))
+    tables = [item for item in found if isinstance(item, pl.DataFrame)]
+    return pl.concat(tables), [item for item in found if isinstance(item, forge.Reject)]
+
+
+def questions(folder, data, name="PsyQA_a.json"):
+    text = data if isinstance(data, (str, bytes)) else json.dumps(data, ensure_ascii=False)
+    table, rejects = read(PsyQA, folder, "*.json", {name: text})
+    assert table.columns == RAW_QUESTION
+    return table.to_dicts(), [(reject.index, reject.reason) for reject in rejects]
+
+
+PUBLISHED = {
+    "question": "题",
+    "description": "述",
+    "keywords": "校园,人际",
+    "answers": [
+        {"answer_text": "答", "has_label": True, "labels_sequence": [{"start": 0, "end": 1, "type": "Others"}]}
+    ],
+    "questionID": 7,
+}
+DESIGNED = {
+    "id": 8,
+    "title": "题",
+    "content": "述",
+    "tags": ["校园", "人际"],
+    "answers": [{"content": "答", "likes": 2}],
+}
+
+
+def test_both_layouts_have_one_shape_even_in_one_file(tmp_path):
+    rows, rejects = questions(tmp_path, [PUBLISHED, DESIGNED])
+    same = {"source": "PsyQA", "title": "题", "content": "述", "tags": ["校园", "人际"]}
+    assert rejects == []
+    assert rows == [
+        {"id": "PsyQA_7", **same, "answers": [{"text": "答", "likes": 0}]},
+        {"id": "PsyQA_8", **same, "answers": [{"text": "答", "likes": 2}]},
+    ]
+
+
+def test_crlf_and_a_byte_order_mark_change_nothing(tmp_path):
+    text = json.dumps([PUBLISHED], ensure_ascii=False, indent=0).replace("\n", "\r\n")
+    assert questions(tmp_path, b"\xef\xbb\xbf" + text.encode()) == questions(tmp_path, [PUBLISHED])
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (12, 12),
+        ("12", 12),
+        ("12赞", 12),
+        ("1.2k", 1200),
+        ("2K", 2000),
+        ("3万", 30000),
+        ("1.5w", 15000),
+        ("1,234", 1234),
+        ("１２赞", 12),
+        (" 7 赞", 7),
+        (3.9, 3),
+        (1e3, 1000),
+        (None, 0),
+        ("", 0),
+        ("很多", 0),
+        (-4, 0),
+        (True, 0),
+    ],
+)
+def test_likes_are_read_in_every_spelling(tmp_path, written, expected):
+    record = {**DESIGNED, "answers": [{"content": "答", "likes": written}, {"content": "无"}]}
+    rows, _ = questions(tmp_path, [record])
+    assert [answer["likes"] for answer in rows[0]["answers"]] == [expected, 0]
+    slow, _ = questions(tmp_path, json.dumps([record]) + "]")  # a list that Polars refuses
+    assert slow == rows
+
+
+def test_a_count_beyond_any_meaning_is_bounded():
+    assert pl.select(likes(pl.lit("9" * 400))).item() == 10**12
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ({"tags": None}, []),
+        ({"tags": []}, []),
+        ({"tags": ["校园, 人际", "", None, " 情绪 "]}, ["校园", "人际", "情绪"]),
+        ({"tags": "校园，人际"}, ["校园", "人际"]),
+        ({"keywords": "校园、人际"}, ["校园", "人际"]),
+        ({"keywords": ""}, []),
+        ({}, []),
+    ],
+)
+def test_tags_are_a_list_however_they_are_written(tmp_path, field, expected):
+    record = {"id": 1, "title": "题", "answers": [], **field}
+    assert questions(tmp_path, [record])[0][0]["tags"] == expected
+    assert questions(tmp_path, json.dumps([record]) + "]")[0][0]["tags"] == expected
+
+
+def test_a_question_without_a_number_is_named_after_its_file_and_place(tmp_path):
+    rows, _ = questions(tmp_path, [DESIGNED, {"title": "题"}])
+    assert [row["id"] for row in rows] == ["PsyQA_8", "PsyQA_PsyQA_a_2"]
+
+
+def test_a_truncated_file_gives_the_records_before_the_break(tmp_path):
+    text = json.dumps([DESIGNED, DESIGNED, DESIGNED], ensure_ascii=False)
+    rows, rejects = questions(tmp_path, text[:-30])
+    assert len(rows) == 2
+    assert rejects == [(3, "broken JSON"), (4, "the list has no end")]
+
+
+def test_only_the_broken_record_of_a_list_is_rejected(tmp_path):
+    good = json.dumps(DESIGNED, ensure_ascii=False)
+    for broken in ('{"id": 1, "title": "没有引号}', '{"id": 1 "title": "a"}', '{"title": }'):
+        rows, rejects = questions(tmp_path, f"[{good},\n{broken},\n{good}]")
+        assert [row["id"] for row in rows] == ["PsyQA_8", "PsyQA_8"]
+        assert rejects == [(2, "broken JSON")]
+
+
+def test_odd_types_reject_their_record_alone(tmp_path):
+    odd = [
+        {**DESIGNED, "title": {"a": 1}},
+        {**DESIGNED, "content": ["述"]},
+        {**DESIGNED, "answers": "无"},
+        {**DESIGNED, "answers": {"content": "答"}},
+        {**DESIGNED, "answers": ["答"]},
+        5,
+        None,
+        {"foo": 1},
+    ]
+    rows, rejects = questions(tmp_path, [DESIGNED, *odd])
+    assert [row["id"] for row in rows] == ["PsyQA_8"]
+    assert rejects == [
+        (2, "`title` is not a text"),
+        (3, "`content` is not a text"),
+        (4, "`answers` is not a list"),
+        (5, "`answers` is not a list"),
+        (6, "an answer is not an object"),
+        (7, "record is not an object"),
+        (8, "record is not an object"),
+        (9, "not a question"),
+    ]
+
+
+def test_a_number_where_a_text_belongs_is_its_text(tmp_path):
+    rows, rejects = questions(tmp_path, [{"id": "x", "title": 12, "content": 1.5, "answers": [None]}])
+    assert rejects == []
+    assert (rows[0]["id"], rows[0]["title"], rows[0]["content"]) == ("PsyQA_x", "12", "1.5")
+    assert rows[0]["answers"] == [{"text": "", "likes": 0}]
+
+
+def test_not_a_number_is_read_without_polars(tmp_path):
+    record = json.dumps({**DESIGNED, "answers": [{"content": "答", "likes": float("nan")}]})
+    rows, rejects = questions(tmp_path, f"[{record}]")
+    assert rejects == []
+    assert rows[0]["answers"] == [{"text": "答", "likes": 0}]
+
+
+def test_of_a_repeated_key_the_first_counts_on_both_ways(tmp_path):
+    text = '[{"id": 1, "title": "一", "title": "二"}]'
+    assert questions(tmp_path, text)[0][0]["title"] == "一"
+    assert questions(tmp_path, text + "x")[0][0]["title"] == "一"
+
+
+def test_half_a_surrogate_pair_is_rejected_and_a_whole_one_read(tmp_path):
+    half, whole = json.dumps({"title": "\ud83d"}), json.dumps({"title": "😀"})
+    rows, rejects = questions(tmp_path, f"[{whole},{half},{whole}]")
+    assert [row["title"] for row in rows] == ["😀", "😀"]
+    assert rejects == [(2, "broken characters")]
+    assert questions(tmp_path, f"[{whole}]")[0][0]["title"] == "😀"
+
+
+def test_bytes_that_are_no_utf8_reject_their_record(tmp_path):
+    good = json.dumps(DESIGNED, ensure_ascii=False).encode()
+    rows, rejects = questions(tmp_path, b"[" + good + b',{"title": "\xff\xfe"},' + good + b"]")
+    assert len(rows) == 2
+    assert rejects == [(2, "broken characters")]
+
+
+@pytest.mark.parametrize("data", [b"", b" \n", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_rejected_by_name(tmp_path, data):
+    (tmp_path / "empty.json").write_bytes(data)
+    step = PsyQA(path=forge.Files.match("*.json", tmp_path))
+    found = list(step.read(forge.LocalRun(scratch=tmp_path)))
+    assert [item for item in found if isinstance(item, forge.Reject)] == [forge.Reject("empty.json", "empty file", 1)]
+
+
+def test_objects_a_line_each_are_read_too(tmp_path):
+    lines = "\n".join(json.dumps(record, ensure_ascii=False) for record in (PUBLISHED, DESIGNED))
+    assert questions(tmp_path, lines)[0] == questions(tmp_path, [PUBLISHED, DESIGNED])[0]
+
+
+def test_files_are_read_in_the_order_of_their_names(tmp_path):
+    files = {f"{name}.json": json.dumps([{"id": name, "title": "题"}]) for name in "cabed"}
+    table, _ = read(PsyQA, tmp_path, "*.json", files)
+    assert table["id"].to_list() == [f"PsyQA_{name}" for name in "abcde"]
+
+
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["id", "title", "content", "tags", "answers", "likes"]), inner, max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(values.map(lambda value: json.dumps(value).encode()), st.binary(max_size=60)), st.integers(0, 40))
+def test_no_file_stops_a_run(tmp_path, data, cut):
+    for text in (data, data[:cut]):
+        rows, _ = questions(tmp_path, text)
+        assert all(isinstance(row["id"], str) for row in rows)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "id": st.one_of(st.integers(-(2**63), 2**63), st.text(max_size=3)),
+                "title": st.one_of(st.none(), st.text(max_size=5)),
+                "question": st.text(max_size=5),
+                "description": st.text(max_size=5),
+                "keywords": st.text(",，ab ", max_size=5),
+                "tags": st.one_of(st.none(), st.lists(st.text("a,", max_size=3), max_size=3)),
+                "answers": st.lists(
+                    st.fixed_dictionaries(
+                        {}, optional={"content": st.text(max_size=5), "likes": st.one_of(st.none(), st.integers(0, 99))}
+                    ),
+                    max_size=3,
+                ),
+            },
+        ),
+        max_size=4,
+    )
+)
+def test_the_careful_way_reads_what_the_fast_way_reads(tmp_path, records):
+    text = json.dumps(records)
+    fast, fast_rejects = questions(tmp_path, text)
+    slow, slow_rejects = questions(tmp_path, text + "x")
+    assert fast == slow
+    assert [*fast_rejects, (len(records) + 1, "text after the list")] == slow_rejects
+
+
+def test_dialogue_lines_are_kept_whatever_the_line_end(tmp_path):
+    files = {
+        "case_1.txt": "来访者：一\r\n\r\n心理咨询师：二",
+        "case_2.txt": "来访者：一\n\n心理咨询师：二\n",
+        "case_3.txt": "来访者：一\r\r心理咨询师：二",
+        "case_4.txt": b"\xef\xbb\xbf" + "来访者：一\n心理咨询师：二".encode(),
+    }
+    table, rejects = read(CPsyCounD, tmp_path, "*.txt", files)
+    assert rejects == []
+    assert table.rows() == [
+        (f"CPsyCounD_case_{n}", "CPsyCounD", "", ["来访者：一", "心理咨询师：二"]) for n in range(1, 5)
+    ]
+
+
+def test_a_dialogue_that_is_no_utf8_or_empty_is_rejected_by_name(tmp_path):
+    files = {"a.txt": "来访者：你好".encode("gb18030"), "b.txt": b" \r\n", "c.txt": "来访者：一"}
+    table, rejects = read(CPsyCounD, tmp_path, "*.txt", files)
+    assert table["id"].to_list() == ["CPsyCounD_c"]
+    assert [(reject.where, reject.reason) for reject in rejects] == [("a.txt", "not UTF-8"), ("b.txt", "empty file")]
+
+
+def test_the_topic_is_the_folder_with_its_blanks_and_signs(tmp_path):
+    files = {
+        "CPsyCounE/Emotion&Stress/1.json": '["求助者：一", "支持者：二"]',
+        "CPsyCounE/Family Relationship/3.json": '["求助者：一"]',
+    }
+    table, rejects = read(CPsyCounE, tmp_path, "CPsyCounE/*/*.json", files)
+    assert rejects == []
+    assert table.columns == RAW_DIALOGUE
+    assert table.rows() == [
+        ("CPsyCounE_Emotion&Stress_1", "CPsyCounE", "Emotion&Stress", ["求助者：一", "支持者：二"]),
+        ("CPsyCounE_Family Relationship_3", "CPsyCounE", "Family Relationship", ["求助者：一"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('["求助者：一"', "broken JSON"),
+        ('{"a": 1}', "not a list of texts"),
+        ('["求助者：一", 3]', "not a list of texts"),
+        ('["\\ud800"]', "broken characters"),
+        ("", "empty file"),
+    ],
+)
+def test_a_broken_dialogue_is_rejected_and_the_next_read(tmp_path, text, reason):
+    files = {"T/1.json": text, "T/2.json": '["求助者：一"]'}
+    table, rejects = read(CPsyCounE, tmp_path, "*/*.json", files)
+    assert table["id"].to_list() == ["CPsyCounE_T_2"]
+    assert [(reject.where, reject.reason) for reject in rejects] == [("T/1.json", reason)]

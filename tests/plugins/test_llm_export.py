@@ -1,0 +1,175 @@
+"""`export.merged` against peft's own merge, on a model of a few kilobytes."""
+
+import json
+import warnings
+from hashlib import sha256
+
+import pytest
+
+import forge
+from forge_llm.export.merge import Merged, beyond_plain
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+transformers = pytest.importorskip("transformers")
+
+
+def write_model(folder, dtype=torch.float16):
+    torch.manual_seed(1)
+    config = transformers.LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=False,
+    )
+    transformers.LlamaForCausalLM(config).to(dtype).save_pretrained(folder, max_shard_size="30KB")
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    return folder
+
+
+def write_adapter(base, folder, **options):
+    from peft import LoraConfig, get_peft_model
+
+    settings = {"r": 4, "lora_alpha": 16, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name on its way out
+        model = get_peft_model(load(base), LoraConfig(**settings))
+    torch.manual_seed(2)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name or "modules_to_save" in name:
+            parameter.data.normal_(0, 0.1)
+    model.save_pretrained(folder)
+    return folder
+
+
+def load(folder):
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+
+
+def merge_by_peft(base, adapter):
+    from peft import PeftModel
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return PeftModel.from_pretrained(load(base), adapter).merge_and_unload().state_dict()
+
+
+def export(base, adapter, out):
+    out.mkdir()
+    run = forge.LocalRun(scratch=out.parent)
+    inputs = {"base": forge.Artifact("base", base), "adapter": forge.Artifact("adapter", adapter)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        Merged().export(inputs, out, run)
+    return run
+
+
+def digests(folder):
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_rslora": True},
+        {"target_modules": ["q_proj", "down_proj"], "r": 2, "lora_alpha": 3},
+        {"use_dora": True},
+        {"modules_to_save": ["lm_head"]},
+        {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 5}},
+    ],
+    ids=["plain", "rslora", "targets", "dora", "saved modules", "patterns"],
+)
+def test_the_merged_weights_are_those_of_peft(tmp_path, dtype, options):
+    base = write_model(tmp_path / "base", dtype)
+    adapter = write_adapter(base, tmp_path / "adapter", **options)
+    export(base, adapter, tmp_path / "out")
+    expected, found, before = merge_by_peft(base, adapter), load(tmp_path / "out").state_dict(), load(base).state_dict()
+    assert expected.keys() == found.keys()
+    assert {name for name in expected if not torch.equal(expected[name], found[name])} == set()
+    assert {value.dtype for value in found.values()} == {dtype}
+    assert any(not torch.equal(before[name], found[name]) for name in before)
+
+
+def test_shards_config_and_tokenizer_are_kept(tmp_path):
+    base = write_model(tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "_name_or_path": "/home/someone/model"}))
+    export(base, write_adapter(base, tmp_path / "adapter"), tmp_path / "out")
+    kept = {path.name for path in base.iterdir()}
+    assert len([name for name in kept if name.endswith(".safetensors")]) > 1
+    assert kept == {path.name for path in (tmp_path / "out").iterdir()}
+    assert config == json.loads((tmp_path / "out/config.json").read_text())
+
+
+def test_two_merges_have_the_same_bytes(tmp_path):
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(base, tmp_path / "adapter")
+    export(base, adapter, tmp_path / "one")
+    export(base, adapter, tmp_path / "two")
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+
+
+def test_the_tokenizer_that_the_adapter_was_trained_with_goes_first(tmp_path):
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(base, tmp_path / "adapter")
+    (adapter / "tokenizer_config.json").write_text('{"chat_template": "trained with"}')
+    export(base, adapter, tmp_path / "out")
+    assert (tmp_path / "out/tokenizer_config.json").read_text() == '{"chat_template": "trained with"}'
+
+
+def test_a_four_bit_base_is_refused(tmp_path):
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(base, tmp_path / "adapter")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "bitsandbytes"}}))
+    with pytest.raises(forge.StepError) as caught:
+        export(base, adapter, tmp_path / "out")
+    assert caught.value.message == "input `base` holds quantised weights (`bitsandbytes`)"
+
+
+def test_an_adapter_of_another_model_is_refused_by_the_weight_that_does_not_fit(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(base, tmp_path / "adapter")
+    weights = load_file(adapter / "adapter_model.safetensors")
+    save_file({k.replace("layers.1.", "layers.9."): v for k, v in weights.items()}, adapter / "adapter_model.safetensors")
+    with pytest.raises(forge.StepError, match=r"`model\.layers\.9\.mlp\.down_proj\.weight`, which the base does not"):
+        export(base, adapter, tmp_path / "out")
+    cut = {k: v[:, :8].contiguous() if "lora_A" in k else v for k, v in weights.items()}
+    save_file(cut, adapter / "adapter_model.safetensors")
+    with pytest.raises(forge.StepError, match=r"has the shape \(32, 8\), the base's weight \(32, "):
+        export(base, adapter, tmp_path / "again")
+
+
+def test_an_adapter_that_changes_nothing_is_warned_of(tmp_path):
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(base, tmp_path / "adapter")
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(adapter / "adapter_model.safetensors")
+    save_file({k: v * 0 for k, v in weights.items()}, adapter / "adapter_model.safetensors")
+    run = export(base, adapter, tmp_path / "out")
+    assert run.messages[-1] == "the adapter changes nothing: has it been trained?"
+
+
+def test_a_folder_without_an_adapter_is_named(tmp_path):
+    base = write_model(tmp_path / "base")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(forge.StepError) as caught:
+        export(base, tmp_path / "empty", tmp_path / "out")
+    assert caught.value.message == "input `adapter` holds no `adapter_config.json`"
+
+
+def test_a_setting_that_nobody_knows_is_not_plain():
+    plain = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "bias": "none", "use_dora": False, "init_lora_weights": True}
+    assert beyond_plain(plain) == []
+    assert beyond_plain({**plain, "use_dora": True}) == ["use_dora"]
+    assert beyond_plain({**plain, "bias": "all"}) == ["bias"]
+    assert beyond_plain({**plain, "invented_next_year": {"a": 1}}) == ["invented_next_year"]
+    assert beyond_plain({**plain, "init_lora_weights": "pissa"}) == ["init_lora_weights"]
