@@ -35,11 +35,14 @@ STYLES = {
     "unknown": "yellow",
 }
 _KIB = 1024
+_WIDTH = 160
+"""Columns where no terminal says how many there are."""
 
 
 def console() -> Console:
     """Return the console for results."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = sys.stdout.isatty()
+    return Console(highlight=False, soft_wrap=not terminal, width=None if terminal else _WIDTH)
 
 
 def error_console() -> Console:

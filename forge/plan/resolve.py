@@ -182,7 +182,9 @@ def _input(
 
 def _instance(resolver: _Resolver, table: StepTable, found: StepType) -> Any:
     values = {key: value for key, value in table.values.items() if key not in _RESERVED}
-    if "seed" not in values and "seed" in attrs.fields_dict(found.cls):
+    seed = attrs.fields_dict(found.cls).get("seed")
+    # a seed that is None by default is an offer, not a need
+    if "seed" not in values and seed is not None and seed.default is not None:
         values["seed"] = resolver.manifest.seed
     instance, complaints = structure(found.cls, values, resolver.manifest.root)
     for complaint in complaints:

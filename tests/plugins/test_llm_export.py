@@ -158,6 +158,17 @@ def test_an_adapter_that_changes_nothing_is_warned_of(tmp_path):
     assert run.messages[-1] == "the adapter changes nothing: has it been trained?"
 
 
+def test_a_diverged_adapter_is_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    base = write_model(tmp_path / "base")
+    adapter = write_adapter(base, tmp_path / "adapter")
+    weights = load_file(adapter / "adapter_model.safetensors")
+    save_file({k: v * 1e4 for k, v in weights.items()}, adapter / "adapter_model.safetensors")
+    with pytest.raises(forge.StepError, match="holds numbers that `float16` can't"):
+        export(base, adapter, tmp_path / "out")
+
+
 def test_a_folder_without_an_adapter_is_named(tmp_path):
     base = write_model(tmp_path / "base")
     (tmp_path / "empty").mkdir()

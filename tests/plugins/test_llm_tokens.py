@@ -6,7 +6,6 @@ import json
 
 import polars as pl
 import pytest
-from conftest import save_tiny_tokenizer
 
 import forge
 from forge_llm.train import Tokens
@@ -104,20 +103,20 @@ def test_a_table_in_which_nothing_is_left_is_an_error(tmp_path, tiny_model):
         make(tmp_path, tiny_model, [ROW], max_length=10)
 
 
-def test_a_model_without_a_template_is_refused_with_a_hint(tmp_path):
+def test_a_model_without_a_template_is_refused_with_a_hint(tmp_path, save_tokenizer):
     model = tmp_path / "bare"
-    save_tiny_tokenizer(model, template=None)
+    save_tokenizer(model, template=None)
     with pytest.raises(forge.StepError, match="no chat template") as caught:
         make(tmp_path, model, [ROW])
     assert "instruct model" in str(caught.value.hint)
 
 
-def test_a_template_that_refuses_a_role_costs_the_row_alone(tmp_path):
+def test_a_template_that_refuses_a_role_costs_the_row_alone(tmp_path, save_tokenizer):
     model = tmp_path / "strict"
     refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     body = "{% for m in messages %}{{ m['role'] + ':' + m['content'] + '<|im_end|>' }}{% endfor %}"
     opening = "{% if add_generation_prompt %}assistant:{% endif %}"
-    save_tiny_tokenizer(model, template=refusing + body + opening)
+    save_tokenizer(model, template=refusing + body + opening)
     rows = [ROW | {"system": None}, ROW | {"id": "b", "system": "Be kind."}]
     made, _, run = make(tmp_path, model, rows)
     assert made["id"].to_list() == ["a"]
@@ -125,11 +124,11 @@ def test_a_template_that_refuses_a_role_costs_the_row_alone(tmp_path):
     assert learned(model, made.row(0, named=True)) == '{"risk": 2}<|im_end|>'
 
 
-def test_a_template_that_opens_with_reasoning_still_learns_the_answer(tmp_path):
+def test_a_template_that_opens_with_reasoning_still_learns_the_answer(tmp_path, save_tokenizer):
     model = tmp_path / "thinking"
     body = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     opening = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}"
-    save_tiny_tokenizer(model, template=body + opening)
+    save_tokenizer(model, template=body + opening)
     made, _, _ = make(tmp_path, model, [ROW])
     assert learned(model, made.row(0, named=True)) == '{"risk": 2}<|im_end|>'
 

@@ -171,7 +171,17 @@ def _merge(name: str, weight: Any, left: Any, right: Any, settings: Mapping[str,
             f"{tuple(weight.shape)}",
             hint="an adapter merges into the model it was trained for; is `base` that one?",
         )
-    return (weight.float() + delta).to(weight.dtype)
+    merged = (weight.float() + delta).to(weight.dtype)
+    _refuse_overflow(name, merged)
+    return merged
+
+
+def _refuse_overflow(name: str, weight: Any) -> None:
+    if not weight.isfinite().all():
+        raise StepError(
+            f"the merged weight `{name}` holds numbers that `{str(weight.dtype).removeprefix('torch.')}` can't",
+            hint="the training diverged, or the base is float16 and needs to be bfloat16",
+        )
 
 
 def _refuse_type(name: str, tensor: Any) -> None:
@@ -189,7 +199,10 @@ def _merge_by_peft(base: Path, adapter: Path, out: Path, run: Run) -> None:
     run.progress(0, 3)
     model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", local_files_only=True)
     run.progress(1, 3)
-    merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+    # not `safe_merge`: it rounds the change to the base's type before adding it, and the sum again
+    merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    for name, weight in merged.state_dict().items():
+        _refuse_overflow(name, weight)
     run.progress(2, 3)
     merged.save_pretrained(out, safe_serialization=True)
     run.progress(3, 3)
