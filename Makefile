@@ -22,7 +22,8 @@ install: $(VENV)/installed  ## everything, in .venv
 install-core:  ## the core with the data lanes alone: seconds
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -e .
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e .
+	@$(BIN)/python -m compileall -q forge plugins
 
 $(VENV)/installed: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
@@ -37,7 +38,8 @@ $(VENV)/installed: pyproject.toml Makefile
 	@echo 'set(LLAMA_BUILD_COMMON OFF)' > $(LEAN)
 	CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) CMAKE_ARGS="$(LLAMA_CMAKE)" \
 	  $(BIN)/python -m pip install --quiet llama-cpp-python==$(LLAMA_CPP)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[all]' --group dev
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[all]' --group dev
+	@$(BIN)/python -m compileall -q forge plugins
 	@touch $@
 
 test: install  ## the whole test suite

@@ -21,7 +21,7 @@ from forge.core.digest import canonical
 from forge.core.errors import PluginError
 from forge.core.files import File, Files
 from forge.plugin.discovery import Registry
-from forge.plugin.fingerprint import describe, fingerprint
+from forge.plugin.fingerprint import describe, digest_data, fingerprint
 from forge.plugin.parameters import keyed, spec, structure, types_of
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _step_type(each: StepType, example: Mapping[str, Any] | None, packages: froz
         yield "its version is empty"
     untyped = list(_untyped(each.cls))
     yield from untyped
-    prints = fingerprint(each.cls, packages, describe)
+    prints = fingerprint(each.cls, packages, describe, digest_data)
     if not prints.get(each.cls.__module__, {}).get(each.cls.__name__):
         yield f"its code has no fingerprint: `{each.cls.__module__}` has no source for `{each.cls.__name__}`"
     if untyped:

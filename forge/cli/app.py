@@ -68,7 +68,7 @@ def app() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        result = app.main(arguments, prog_name="forge", standalone_mode=False)
+        result = app.main(arguments, prog_name="forge", standalone_mode=False, obj=arguments)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2

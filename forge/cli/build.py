@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 
 import click
 
 from forge.cli import options
+from forge.cli.snapshot import take
 
 
 @click.command()
@@ -35,11 +37,14 @@ def command(
     from forge.run.local import LocalExecutor
 
     del executor  # one choice so far
+    begun = time.time()
     project = options.open_project(manifest, sets, store_path, steps)
     count = jobs or os.cpu_count() or 1
     with BuildView(project.graph, quiet=as_json) as view:
         build = Build(project.graph, project.store, lambda: LocalExecutor(count), view.hear, offline)
         outcome = build.run()
+    if outcome.exit_code == 0:
+        take(click.get_current_context().find_root().obj, project, build.keys, outcome, begun)
     if as_json:
         json.dump(json_document(project, outcome), sys.stdout, ensure_ascii=False, indent=1)
         print()  # noqa: T201

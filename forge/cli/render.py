@@ -129,7 +129,7 @@ class BuildView:
                 self.tasks[event.step], completed=event.done, total=event.total, figures=escape(figures)
             )
 
-    def summary(self, project: Project, outcome: Outcome) -> None:
+    def summary(self, project: Project, outcome: Outcome, out: Console | None = None) -> None:
         """Print a table of all steps, the receipts of checks, and what failed."""
         out = console()
         table = grid(

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from forge.cli.snapshot import answer
+
 
 def main() -> None:
     """Run `forge`."""
-    from forge.cli.app import run
+    code = answer(sys.argv[1:])
+    if code is None:
+        from forge.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    sys.exit(code)

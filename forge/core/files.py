@@ -60,7 +60,7 @@ class Files(Sequence[File]):
         A folder stands for every file below it.
         Names are relative to the pattern's fixed part, so moving the data changes no name.
         """
-        fixed, wild = _split(pattern)
+        fixed, wild = fixed_part(pattern)
         base = os.path.join(root, fixed)
         if not wild:
             if os.path.isfile(base):
@@ -70,7 +70,7 @@ class Files(Sequence[File]):
         return cls(pattern, tuple(File(n, Path(base, n)) for n in sorted(names)))
 
 
-def _split(pattern: str) -> tuple[str, str]:
+def fixed_part(pattern: str) -> tuple[str, str]:
     """Part *pattern* into the folder that holds no wildcard and the rest."""
     parts = pattern.split("/")
     for index, part in enumerate(parts):

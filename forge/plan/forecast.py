@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from forge.core.errors import ForgeError
+from forge.core.errors import ForgeError, StoreError
 from forge.plan.explain import definitions, differences, reason_of
 from forge.plan.keys import Keys
 from forge.store.actions import Actions
@@ -69,5 +70,6 @@ def forecast(graph: Graph, store: Store) -> dict[str, Forecast]:
             ] + code
         because = reason_of(action, last)
         found[step.name] = Forecast(step, "run", because, action.key, None, last, tuple(moved))
-    signatures.save()
+    with suppress(StoreError):  # a plan can be made of a store that can't be written
+        signatures.save()
     return found

@@ -37,6 +37,7 @@ class Keys:
     graph: Graph
     files: FileReader
     code: dict[str, Fingerprints] = attrs.Factory(dict)
+    read: set[Path] = attrs.Factory(set)
 
     def action(self, step: Step, trees: Mapping[str, Tree]) -> Action:
         """Return the action of *step*, given the artifacts of the steps it needs."""
@@ -61,10 +62,20 @@ class Keys:
     def fingerprints(self, step: Step) -> Fingerprints:
         """Return the fingerprints of a step type's code."""
         if step.use not in self.code:
-            cls = type(step.instance)
-            read = self.files.of
-            self.code[step.use] = fingerprint(cls, self.graph.packages, lambda path: read(path, "code", describe))
+            self.code[step.use] = fingerprint(type(step.instance), self.graph.packages, self._source, self._data)
         return self.code[step.use]
+
+    def sources(self) -> set[str]:
+        """Return the code and data files, and the folders they lie in, that fingerprints were taken from."""
+        return {str(p) for path in self.read for p in (path, path.parent)}
+
+    def _source(self, path: Path) -> Any:
+        self.read.add(path)
+        return self.files.of(path, "code", describe)
+
+    def _data(self, path: Path) -> str:
+        self.read.add(path)
+        return self.files.digest(path)
 
     def file_tree(self, files: Files) -> Tree:
         """Return the tree of files that lie outside the store."""

@@ -160,7 +160,7 @@ def _apply_sets(text: _Text, params: dict[str, Any], sets: Iterable[str]) -> Non
         if not equals or not path:
             raise UsageError(f"`--set {item}` is not of the form key=value")
         if path in params:
-            params[path] = _parse(value, like=params[path])
+            params[path] = _parse(value, _meant(params[path], params))
             text.places["params", path] = Place(f"--set {path}")
             continue
         keys = path.split(".")
@@ -177,8 +177,18 @@ def _apply_sets(text: _Text, params: dict[str, Any], sets: Iterable[str]) -> Non
             table = table.setdefault(key, {})
             if not isinstance(table, dict):
                 raise UsageError(f"`--set {item}`: `{key}` is not a table")
-        table[keys[-1]] = _parse(value, like=table.get(keys[-1]))
+        table[keys[-1]] = _parse(value, _meant(table.get(keys[-1]), params))
         text.places[section, keys[0], *keys[1:]] = Place(f"--set {path}")
+
+
+def _meant(value: Any, params: Mapping[str, Any]) -> Any:
+    """Return what a value comes to that is a reference to a parameter and nothing else."""
+    for _ in params:
+        whole = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+        if whole is None or value.startswith("$$") or whole.group(1) not in params:
+            break
+        value = params[whole.group(1)]
+    return value
 
 
 def _parse(value: str, like: Any) -> Any:

@@ -28,14 +28,20 @@ _RUN_METHODS = {"log", "progress", "warn"}
 _DATA = {".py", ".pyc", ".pyi"}
 
 
-def fingerprint(cls: type, packages: frozenset[str], read: Callable[[Path], Any]) -> Fingerprints:
+def fingerprint(
+    cls: type,
+    packages: frozenset[str],
+    source: Callable[[Path], Any],
+    data: Callable[[Path], str],
+) -> Fingerprints:
     """Return the fingerprints of all modules that *cls* uses from *packages* (top-level names).
 
-    *read* maps a source file to `describe`'s answer, and may remember it while the file is unchanged.
+    *source* maps a source file to `describe`'s answer, *data* a data file to the digest of its bytes; both may
+    remember them while the file is unchanged.
     """
     tracked = packages | {cls.__module__.partition(".")[0]}
     found: Fingerprints = {}
-    folders: set[Path] = set()
+    folders: dict[Path, str] = {}
     queue = [cls.__module__]
     while queue:
         module = queue.pop()
@@ -45,21 +51,26 @@ def fingerprint(cls: type, packages: frozenset[str], read: Callable[[Path], Any]
         if path is None:
             found[module] = {"": "no source"}
             continue
-        described = read(path)
+        described = source(path)
         found[module] = described["definitions"]
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
         queue += [m for m in _used(described["imports"], package) if m.partition(".")[0] in tracked and _source(m)]
-        folders.add(path.parent)
-    for folder in sorted(folders):
-        data = {p.name: digest_bytes(p.read_bytes()) for p in _data_files(folder)}
-        if data:
-            found[f"{folder.name}/*"] = data
+        folders[path.parent] = package
+    for folder, package in sorted(folders.items()):
+        digests = {p.relative_to(folder).as_posix(): data(p) for p in _data_files(folder)}
+        if digests:
+            found[f"{package}/*"] = digests
     return found
 
 
 def module_digests(fingerprints: Fingerprints) -> dict[str, str]:
     """Return one digest a module, for the action key."""
     return {module: digest_value("code", parts) for module, parts in sorted(fingerprints.items())}
+
+
+def digest_data(path: Path) -> str:
+    """Return the digest of a data file's bytes."""
+    return digest_bytes(path.read_bytes())
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -55,7 +56,7 @@ class Build:
     trees: dict[str, Tree] = attrs.field(factory=dict, init=False)
     running: dict[str, tuple[list[Step], Action, float]] = attrs.field(factory=dict, init=False)
     reasons: dict[str, str] = attrs.field(factory=dict, init=False)
-    _keys: Keys = attrs.field(init=False)
+    keys: Keys = attrs.field(init=False)
     _last: dict[str, str] = attrs.field(factory=dict, init=False)
     started: Executor | None = attrs.field(default=None, init=False)
 
@@ -63,7 +64,7 @@ class Build:
         """Open what is remembered of earlier builds."""
         name = build_name(self.graph.manifest.name, self.graph.manifest.path)
         self.actions = Actions(self.store)
-        self._keys = Keys(self.graph, Signatures.load(self.store, name))
+        self.keys = Keys(self.graph, Signatures.load(self.store, name))
         self._last = self.actions.last(name)
 
     def run(self) -> Outcome:
@@ -80,13 +81,16 @@ class Build:
             if self.started is not None:
                 self.started.close()
             keys = {n: r.key for n, r in self.results.items() if r.key is not None and r.record is not None}
-            self.actions.remember(name, keys)
-            self._save_signatures()
+            # what is remembered only makes the next build quicker and its reasons better: a store that can't be
+            # written is good enough for hits, and has failed every step that had to run
+            with suppress(StoreError):
+                self.actions.remember(name, keys)
+                self._save_signatures()
         ordered = tuple(self.results[n] for n in self.graph.steps)
         return Outcome(ordered, time.monotonic() - begun)
 
     def _save_signatures(self) -> None:
-        files = self._keys.files
+        files = self.keys.files
         if isinstance(files, Signatures):
             files.save()
 
@@ -107,7 +111,7 @@ class Build:
     def _take_or_start(self, step: Step) -> bool:
         """Settle a step from the store, or start it if there is room; say whether it left the queue."""
         try:
-            action = self._keys.action(step, self.trees)
+            action = self.keys.action(step, self.trees)
         except (ForgeError, OSError) as error:
             self._fail(step, None, _failure(error))
             return True
@@ -131,7 +135,7 @@ class Build:
         because = reason_of(action, self.actions.read(previous) if previous else None)
         self.reasons[step.name] = because
         trees = {i.step: self.trees[i.step].digest for i in step.inputs}
-        manifest, code = self.graph.manifest, self._keys.fingerprints(step)
+        manifest, code = self.graph.manifest, self.keys.fingerprints(step)
         job = Job.of(
             step,
             action,

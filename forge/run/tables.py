@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 def count_rows(folder: Path) -> int | None:
     """Return the rows of the table in *folder*; None where there is no table."""
+    if not (folder / TABLE).exists():
+        return None
     import polars as pl
 
-    return int(read_rows(folder).select(pl.len()).collect().item()) if (folder / TABLE).exists() else None
+    return int(read_rows(folder).select(pl.len()).collect().item())
 
 
 def settle(frame: pl.LazyFrame, rows_in: int | None, ledger: Ledger, use: str) -> pl.DataFrame:

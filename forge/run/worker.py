@@ -25,7 +25,7 @@ import attrs
 import forge
 from forge.core.artifact import Member, Tree
 from forge.core.digest import digest_file
-from forge.core.errors import ForgeError, StepError
+from forge.core.errors import ForgeError, StepError, StoreError
 from forge.core.record import Record
 from forge.plugin.context import Artifact
 from forge.plugin.discovery import Registry
@@ -34,7 +34,7 @@ from forge.run.job import Job
 from forge.run.ledger import Ledger
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
-from forge.store.base import Store
+from forge.store.base import Store, named_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +55,13 @@ def main() -> None:
     registry = Registry()
     for line in iter(_lines().get, None):
         job = Job.load(line)
-        _redirect(Path(job.store) / "logs" / f"{job.key}.log")
-        send(run(job, registry, send))
+        try:
+            with named_errors(Path(job.store)):
+                _redirect(Path(job.store) / "logs" / f"{job.key}.log")
+        except StoreError as error:
+            send(_failed(error.message, error.hint, None, error.exit_code))
+        else:
+            send(run(job, registry, send))
 
 
 def run(job: Job, registry: Registry, send: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

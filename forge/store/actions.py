@@ -14,7 +14,7 @@ import attrs
 from forge.core.digest import canonical, digest_value
 from forge.core.errors import StoreError
 from forge.core.record import Record
-from forge.store.base import remove
+from forge.store.base import named_errors, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ class Actions:
     def read(self, key: str) -> Record | None:
         """Return the record of a finished action; a damaged one counts as none, for the action can run again."""
         try:
-            sealed = json.loads(self._path(key).read_bytes())
+            sealed = json.loads(self.record_path(key).read_bytes())
             if digest_value("record", sealed["record"]) != sealed["seal"]:
                 return None
             record = Record.from_json(sealed["record"])
@@ -51,7 +51,7 @@ class Actions:
     def publish(self, record: Record) -> None:
         """Write a record whose tree is published, under a seal that shows damage."""
         value = json.loads(canonical(record.to_json()))
-        self.store.write_json(self._path(record.key), {"record": value, "seal": digest_value("record", value)})
+        self.store.write_json(self.record_path(record.key), {"record": value, "seal": digest_value("record", value)})
 
     def all(self) -> Iterator[Record]:
         """Yield every readable record."""
@@ -60,7 +60,8 @@ class Actions:
             if record is not None:
                 yield record
 
-    def _path(self, key: str) -> Path:
+    def record_path(self, key: str) -> Path:
+        """Return where the record of *key* lies."""
         return self.store.root / "actions" / key[:2] / f"{key[2:]}.json"
 
     # ---------------------------------------------------------------- builds
@@ -87,7 +88,8 @@ class Actions:
     def scratch(self, key: str) -> Path:
         """Return the folder that an unfinished action keeps between attempts."""
         folder = self.store.root / "scratch" / key
-        folder.mkdir(parents=True, exist_ok=True)
+        with named_errors(self.store.root):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def clear(self, key: str) -> None:
@@ -103,7 +105,8 @@ class Actions:
         """
         path = self.store.root / "claims" / key
         heart = Heart(path, f"{socket.gethostname()} {os.getpid()} {time.time_ns()}")
-        heart.take()
+        with named_errors(self.store.root):
+            heart.take()
         try:
             yield heart
         finally:

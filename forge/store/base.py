@@ -40,7 +40,7 @@ class Store:
         """Return the store at *root*, made if it is not there; a store of another format is refused."""
         store = cls(root.absolute())
         marker = store.root / "format"
-        with _named_errors(store.root):
+        with named_errors(store.root):
             try:
                 found = marker.read_text().strip()
             except FileNotFoundError:
@@ -70,7 +70,7 @@ class Store:
 
     def add_file(self, path: Path) -> Member:
         """Take a file of the staging area into the objects by renaming it; nothing is copied."""
-        with _named_errors(self.root):
+        with named_errors(self.root):
             info = path.lstat()
             if not stat.S_ISREG(info.st_mode):
                 raise StepError(f"`{path.name}` is not a plain file", hint="an artifact holds files and folders only")
@@ -88,7 +88,7 @@ class Store:
         """Take a file from elsewhere into the objects; it stays where it is."""
         with self.staging() as folder:
             copy = folder / "file"
-            with _named_errors(self.root):
+            with named_errors(self.root):
                 shutil.copyfile(path, copy)
                 copy.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IWUSR)
             return self.add_file(copy)
@@ -117,13 +117,13 @@ class Store:
 
     def publish_tree(self, tree: Tree) -> Tree:
         """Write a tree whose members are stored already."""
-        self.write(self._tree_path(tree.digest), canonical(tree.to_json()), fresh=True)
+        self.write(self.tree_path(tree.digest), canonical(tree.to_json()), fresh=True)
         return tree
 
     def tree(self, digest: str) -> Tree:
         """Return a published tree, verified."""
         try:
-            value = json.loads(self._tree_path(digest).read_bytes())
+            value = json.loads(self.tree_path(digest).read_bytes())
         except (OSError, ValueError) as error:
             raise self._damaged(digest) from error
         tree = Tree.from_json(value)
@@ -165,11 +165,12 @@ class Store:
         if size is not None and digest_file(path, size) == digest:
             return
         if size is not None:
-            with _named_errors(self.root):
+            with named_errors(self.root):
                 path.replace(self.root / "staging" / f"damaged-{digest[:16]}-{uuid.uuid4().hex[:8]}")
         raise self._damaged(digest)
 
-    def _tree_path(self, digest: str) -> Path:
+    def tree_path(self, digest: str) -> Path:
+        """Return where the tree of *digest* lies."""
         return self.root / "trees" / digest[:2] / f"{digest[2:]}.json"
 
     def _damaged(self, digest: str) -> StoreError:
@@ -184,7 +185,7 @@ class Store:
     def staging(self) -> Iterator[Path]:
         """Give a fresh folder on the store's file system, removed afterwards."""
         folder = self.root / "staging" / uuid.uuid4().hex
-        with _named_errors(self.root):
+        with named_errors(self.root):
             folder.mkdir()
         try:
             yield folder
@@ -195,7 +196,7 @@ class Store:
         """Write a small file whole or not at all; with *fresh* an existing file is left as it is."""
         if fresh and _size(path) == len(data):
             return
-        with _named_errors(self.root):
+        with named_errors(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             try:
@@ -255,7 +256,7 @@ _REASONS = {
 
 
 @contextmanager
-def _named_errors(root: Path) -> Iterator[None]:
+def named_errors(root: Path) -> Iterator[None]:
     """Turn the operating system's refusals into errors that say what to do."""
     try:
         yield

@@ -1,6 +1,5 @@
 """A plugin whose steps do little and can be watched from outside, and a manifest that chains them."""
 
-import os
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -118,6 +118,8 @@ class Fail:
 class Long:
     """Count to three in scratch, resting before the last unless TOY_HURRY is set."""
 
+    name: str = ""
+
     def train(self, inputs, out, run):
         _ran("long")
         note = run.scratch / "count"
@@ -127,8 +129,9 @@ class Long:
             count += 1
             run.progress(count, 3)
             if count == 3 and "TOY_HURRY" not in os.environ:
-                Path(os.environ["TOY_RUNS"] + ".pid").write_text(str(os.getpid()))
-                time.sleep(120)
+                child = subprocess.Popen(["sleep", "120"])
+                Path(os.environ["TOY_RUNS"] + ".pid").write_text(f"{os.getpid()} {child.pid}")
+                child.wait()
             note.write_text(str(count))
             _ran(f"long {count}")
         (out / "count").write_text(str(count))
@@ -222,15 +225,15 @@ class ToyProject(ForgeProject):
         return lines
 
     def wait_for_worker(self):
-        """Return the process that runs `toy.long`, once it rests."""
+        """Return the process that runs `toy.long`, and one that it started, once it rests."""
         path = self.root / "runs.pid"
         deadline = time.monotonic() + 30
         while not (path.exists() and path.read_text()):
             assert time.monotonic() < deadline, "the step never began"
             time.sleep(0.02)
-        pid = int(path.read_text())
+        worker, child = map(int, path.read_text().split())
         path.unlink()
-        return pid
+        return worker, child
 
 
 def toy_project(root: Path) -> ToyProject:
@@ -241,11 +244,10 @@ def toy_project(root: Path) -> ToyProject:
 
 def is_alive(pid):
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        # a process that nobody has waited for yet is a zombie, not alive
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    # a process that nobody has waited for yet is a zombie, not alive
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.fixture
@@ -260,11 +262,13 @@ def shared_toy(tmp_path_factory):
 
 
 @pytest.fixture
-def dies():
-    def wait(pid, seconds=10):
+def die():
+    """Say whether processes end within some seconds."""
+
+    def wait(*pids, seconds=10):
         deadline = time.monotonic() + seconds
-        while is_alive(pid) and time.monotonic() < deadline:
+        while any(map(is_alive, pids)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        return not is_alive(pid)
+        return not any(map(is_alive, pids))
 
     return wait

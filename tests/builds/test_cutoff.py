@@ -17,9 +17,14 @@ def first(shared_toy):
 def built(first):
     """Give the project as it was built, whatever the test before left; changes are the test's own, as all is kept."""
     first.reset()
-    first.build()
-    first.runs()
     return first
+
+
+@pytest.fixture
+def built_last(built):
+    """Give the project with what it was at first as its last build, against which changes are told."""
+    built.build()
+    return built
 
 
 def ran(result):
@@ -27,8 +32,8 @@ def ran(result):
     return sorted(name for name, status in result.statuses.items() if status == "ran")
 
 
-def test_a_changed_parameter_runs_the_step_and_what_follows_it_alone(built):
-    result = built.build("--set", "first=b")
+def test_a_changed_parameter_runs_the_step_and_what_follows_it_alone(built_last):
+    result = built_last.build("--set", "first=b")
     assert ["both", "one", "two"] == ran(result)
     assert ("hit", "hit") == (result.statuses["raw"], result.statuses["other"])
     assert "params.text: a → b" == result.steps["one"].because
@@ -55,7 +60,9 @@ def test_a_touched_or_renamed_file_runs_nothing(built):
 
 
 def test_a_comment_a_docstring_and_a_log_line_run_nothing(built):
-    source = TOY.replace("        _ran(self.text)\n", "        # a comment\n        run.log('hm')\n        _ran(self.text)\n")
+    source = TOY.replace(
+        "        _ran(self.text)\n", "        # a comment\n        run.log('hm')\n        _ran(self.text)\n"
+    )
     source = source.replace('"""Write *text* and what', '"""Put *text* and what')
     assert source != TOY
     built.plugin("toy", source)
@@ -80,29 +87,29 @@ def test_a_setting_runs_nothing(built):
     assert [] == ran(built.build("--set", "one.pause=9.5", "--jobs", "1"))
 
 
-def test_a_plan_says_what_would_run_and_why_without_running_it(built):
-    plan = json.loads(built.forge("plan", "forge.toml", "--set", "first=d", "--json").stdout)["steps"]
+def test_a_plan_says_what_would_run_and_why_without_running_it(built_last):
+    plan = json.loads(built_last.forge("plan", "forge.toml", "--set", "first=d", "--json").stdout)["steps"]
     wills = {entry["name"]: entry["will"] for entry in plan}
     assert {"raw": "hit", "other": "hit", "one": "run", "two": "unknown", "both": "unknown"} == wills
     assert ["params.text: a → d"] == {entry["name"]: entry["moved"] for entry in plan}["one"]
-    assert [] == built.runs()
+    assert [] == built_last.runs()
 
 
-def test_explain_names_the_definition_that_changed(built):
-    built.plugin("toy", TOY.replace('"".join(before) + self.text', '"".join(before) + self.text * 2'))
-    said = built.forge("explain", "forge.toml", "one").stdout
+def test_explain_names_the_definition_that_changed(built_last):
+    built_last.plugin("toy", TOY.replace('"".join(before) + self.text', '"".join(before) + self.text * 2'))
+    said = built_last.forge("explain", "forge.toml", "one").stdout
     assert "code toy_plugin.py: Write" in said
 
 
 def test_equal_steps_run_once_and_both_have_the_result(built):
     twins = "".join(
-        f'''
+        f"""
     [transforms.{name}]
     use = "toy.write"
     from = "raw"
     text = "new"
     pause = 0.2
-    '''
+    """
         for name in ("twin", "twin2")
     )
     built.manifest(CHAIN + twins)

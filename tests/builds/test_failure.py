@@ -62,8 +62,9 @@ def test_a_step_whose_process_is_killed_fails_and_the_others_are_built(toy):
     toy.manifest(FAILING)
     result = toy.build("--set", "broken.how=killed")
     assert (1, "failed", "hit") == (result.exit_code, result.statuses["broken"], result.statuses["both"])
-    assert "the process that ran step `broken` was killed by signal 9 (SIGKILL)" == (
-        result.steps["broken"].error["message"]
+    assert (
+        "the process that ran step `broken` was killed by signal 9 (SIGKILL)"
+        == (result.steps["broken"].error["message"])
     )
 
 

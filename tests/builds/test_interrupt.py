@@ -13,17 +13,24 @@ LONG = (
     [trainers.long]
     use = "toy.long"
     from = "one"
+    name = "NAME"
     """
 )
 DONE = ["both", "one", "other", "raw", "two"]
 
 
+@pytest.fixture(scope="module")
+def built(shared_toy):
+    assert 0 == shared_toy.build().exit_code
+    return shared_toy
+
+
 @pytest.fixture
-def busy(toy):
+def busy(built, request):
     """Start a build and wait until its long step rests, with all other steps done."""
-    toy.manifest(LONG)
-    assert 0 == toy.build("both").exit_code
-    toy.runs()
+    toy = built
+    toy.reset()
+    toy.manifest(LONG.replace("NAME", request.node.name))
     with toy.start("build", "forge.toml", "--json") as process:
         yield toy, process, toy.wait_for_worker()
         process.kill()
@@ -41,37 +48,38 @@ def goes_on(toy):
     assert [] == list((toy.store / "claims").iterdir())
 
 
-def test_control_c_ends_the_workers_and_says_that_finished_steps_are_kept(busy, dies):
-    toy, process, worker = busy
+def test_control_c_ends_the_workers_and_says_that_finished_steps_are_kept(busy, die):
+    toy, process, pids = busy
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert (130, True) == (process.returncode, "interrupted: finished steps are kept" in said)
     assert "Traceback" not in said
-    assert dies(worker)
+    assert die(*pids)
     goes_on(toy)
 
 
-def test_a_terminated_build_ends_its_workers(busy, dies):
-    toy, process, worker = busy
+def test_a_terminated_build_ends_its_workers(busy, die):
+    toy, process, pids = busy
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
-    assert dies(worker)
+    assert die(*pids)
     goes_on(toy)
 
 
-def test_a_killed_build_takes_its_workers_with_it(busy, dies):
-    toy, process, worker = busy
+def test_a_killed_build_takes_its_workers_with_it(busy, die):
+    toy, process, pids = busy
     process.kill()
     process.communicate(timeout=20)
-    assert dies(worker)
+    assert die(*pids)
     goes_on(toy)
 
 
-def test_a_killed_worker_fails_its_step_and_the_next_build_goes_on_from_scratch(busy):
-    toy, process, worker = busy
-    os.kill(worker, signal.SIGKILL)
+def test_a_killed_worker_fails_its_step_and_the_next_build_goes_on_from_scratch(busy, die):
+    toy, process, pids = busy
+    os.kill(pids[0], signal.SIGKILL)
     _, said = process.communicate(timeout=20)
     assert (1, True) == (process.returncode, "was killed by signal 9 (SIGKILL)" in said)
+    assert die(*pids)
     goes_on(toy)
 
 

@@ -89,8 +89,7 @@ def test_all_problems_come_in_one_run_without_a_traceback(refused):
 
 def test_a_missing_extra_is_named_at_plan_time(shared_toy):
     shared_toy.manifest(
-        '[sources.raw]\nuse = "files.any"\npath = "raw.txt"\n'
-        '[transforms.gguf]\nuse = "toy.missing"\nfrom = "raw"\n',
+        '[sources.raw]\nuse = "files.any"\npath = "raw.txt"\n[transforms.gguf]\nuse = "toy.missing"\nfrom = "raw"\n',
         "extra.toml",
     )
     result = shared_toy.forge("plan", "extra.toml")

@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from forge.cli.app import run
 from forge.plugin.context import TABLE
+from forge.testing import Result
 
 MANIFEST = """
     [sources.words]
@@ -49,6 +51,25 @@ def built(shared_toy):
     return shared_toy, result
 
 
+@pytest.fixture
+def forge(built, monkeypatch, capsys):
+    """Run a command in this process, for each has much to import."""
+    project, _ = built
+    monkeypatch.chdir(project.root)
+    monkeypatch.syspath_prepend(str(project.root / "plugins"))
+    monkeypatch.delenv("FORGE_STORE", raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def ran(*arguments):
+        capsys.readouterr()
+        code = run(list(arguments))
+        said = capsys.readouterr()
+        return Result(code, said.out, said.err)
+
+    return ran
+
+
 def test_rows_in_are_rows_out_and_drops(built):
     _, result = built
     ledger = {n: (s.rows_in, s.rows_out, dict(s.drops)) for n, s in result.steps.items() if s.rows_out is not None}
@@ -63,16 +84,15 @@ def test_rows_in_are_rows_out_and_drops(built):
         assert rows_in is None or rows_in == rows_out + sum(drops.values())
 
 
-def test_show_tells_rows_drops_with_examples_and_files(built):
-    project, _ = built
-    said = project.forge("show", "forge.toml", "words").stdout
+def test_show_tells_rows_drops_with_examples_and_files(forge):
+    said = forge("show", "forge.toml", "words").stdout
     assert all(part in said for part in ("7 rows out", "1 dropped: not a word", "a.txt:3 -", TABLE, '"bee"'))
-    assert "(early 2, late 1)" in project.forge("show", "forge.toml", "halves").stdout
+    assert "(early 2, late 1)" in forge("show", "forge.toml", "halves").stdout
 
 
-def test_show_gives_the_record_as_json(built):
-    project, result = built
-    record = json.loads(project.forge("show", "forge.toml", "band", "--json").stdout)
+def test_show_gives_the_record_as_json(built, forge):
+    _, result = built
+    record = json.loads(forge("show", "forge.toml", "band", "--json").stdout)
     assert [result.steps["band"].key, {"too short": 1, "too long": 1}, {"": 5}] == [
         record["key"],
         record["drops"],
@@ -80,13 +100,13 @@ def test_show_gives_the_record_as_json(built):
     ]
 
 
-def test_get_writes_a_table_in_the_form_of_the_ending(built):
+def test_get_writes_a_table_in_the_form_of_the_ending(built, forge):
     import polars as pl
 
     project, _ = built
     words = ["bee", "cee", "zoo", "queue", "面包"]
     for ending in ("jsonl", "csv", "parquet", "json"):
-        got = project.forge("get", "forge.toml", "band", f"out/band.{ending}")
+        got = forge("get", "forge.toml", "band", f"out/band.{ending}")
         assert (0, f"5 rows → out/band.{ending}\n") == (got.exit_code, got.stdout)
     out = project.root / "out"
     assert words == [json.loads(line)["word"] for line in (out / "band.jsonl").read_text("utf-8").splitlines()]
@@ -96,22 +116,21 @@ def test_get_writes_a_table_in_the_form_of_the_ending(built):
     assert words == pl.read_parquet(out / "band.parquet")["word"].to_list()
 
 
-def test_get_gives_a_part_and_refuses_several_or_none(built):
-    project, _ = built
-    assert "2 rows" in project.forge("get", "forge.toml", "halves.early", "early.jsonl").stdout
-    several = project.forge("get", "forge.toml", "halves", "halves.jsonl")
+def test_get_gives_a_part_and_refuses_several_or_none(forge):
+    assert "2 rows" in forge("get", "forge.toml", "halves.early", "early.jsonl").stdout
+    several = forge("get", "forge.toml", "halves", "halves.jsonl")
     assert (2, True) == (several.exit_code, "`halves.early`, `halves.late`" in several.stderr)
-    none = project.forge("get", "forge.toml", "halves.middle", "middle.jsonl")
+    none = forge("get", "forge.toml", "halves.middle", "middle.jsonl")
     assert (2, True) == (none.exit_code, "there is `halves.early`, `halves.late`" in none.stderr)
 
 
-def test_get_writes_all_files_to_a_folder_and_over_nothing(built):
+def test_get_writes_all_files_to_a_folder_and_over_nothing(built, forge):
     project, _ = built
-    assert 0 == project.forge("get", "forge.toml", "halves", "parts").exit_code
+    assert 0 == forge("get", "forge.toml", "halves", "parts").exit_code
     folder = project.root / "parts"
     found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     assert [f"early/{TABLE}", f"late/{TABLE}"] == found
-    again = project.forge("get", "forge.toml", "halves", "parts")
+    again = forge("get", "forge.toml", "halves", "parts")
     assert (2, True) == (again.exit_code, "`parts` is there already" in again.stderr)
 
 
@@ -137,12 +156,11 @@ def test_the_same_words_in_another_folder_are_hits(built):
     assert {"hit"} == set(moved.statuses.values())
 
 
-def test_plugins_are_listed_and_shown(built):
-    project, _ = built
-    listed = json.loads(project.forge("plugins", "list", "--json").stdout)
+def test_plugins_are_listed_and_shown(forge):
+    listed = json.loads(forge("plugins", "list", "--json").stdout)
     assert {"use": "toy.band", "kind": "transform", "version": "1", "summary": "Keep words of *least* to *most* letters."} in listed  # fmt: skip  # noqa: E501
-    assert "toy.halves" in project.forge("plugins", "list").stdout
-    shown = project.forge("plugins", "show", "toy.write").stdout
+    assert "toy.halves" in forge("plugins", "list").stdout
+    shown = forge("plugins", "show", "toy.write").stdout
     assert [["text", "string", '""', "yes"], ["pause", "number", "0.0", "no"]] == [
         line.split() for line in shown.splitlines() if line.startswith(("text", "pause"))
     ]

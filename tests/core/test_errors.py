@@ -5,8 +5,16 @@ from forge.core import errors
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("ForgeError", 1), ("UsageError", 2), ("ManifestError", 2), ("StepError", 1), ("CheckFailed", 1), ("PluginError", 3), ("StoreError", 4)],
-)  # fmt: skip
+    [
+        ("ForgeError", 1),
+        ("UsageError", 2),
+        ("ManifestError", 2),
+        ("StepError", 1),
+        ("CheckFailed", 1),
+        ("PluginError", 3),
+        ("StoreError", 4),
+    ],
+)
 def test_each_error_has_the_exit_code_of_the_tree(name, code):
     assert code == getattr(errors, name).exit_code
     assert name in errors.__doc__

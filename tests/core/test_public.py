@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import forge
 
 
@@ -15,12 +17,12 @@ def test_every_public_name_is_there_with_a_docstring():
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error():
-    try:
+    with pytest.raises(AttributeError, match="module `forge` has no attribute `nothing`"):
         forge.nothing  # noqa: B018
-    except AttributeError as error:
-        assert "module `forge` has no attribute `nothing`" == str(error)
 
 
 def test_importing_forge_imports_none_of_its_modules():
     code = "import sys, forge; print([m for m in sys.modules if m.startswith(('forge.', 'attr', 'polars'))])"
-    assert "[]" == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert (
+        "[]" == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    )

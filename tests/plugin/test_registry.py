@@ -77,7 +77,7 @@ def test_a_name_is_registered_once(register):
 def test_a_default_that_is_a_list_is_nobody_s_but_the_instance_s():
     @attrs.frozen
     class Settings:
-        names: list[str] = forge.setting(["a"])
+        names: list[str] = forge.setting(["a"])  # noqa: RUF009  # attrs makes a factory of it
 
     Settings().names.append("b")
     assert ["a"] == Settings().names

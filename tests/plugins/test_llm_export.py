@@ -30,21 +30,6 @@ def write_model(folder, dtype=torch.float16):
     return folder
 
 
-def write_adapter(base, folder, **options):
-    from peft import LoraConfig, get_peft_model
-
-    settings = {"r": 4, "lora_alpha": 16, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **options}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name on its way out
-        model = get_peft_model(load(base), LoraConfig(**settings))
-    torch.manual_seed(2)
-    for name, parameter in model.named_parameters():
-        if "lora_" in name or "modules_to_save" in name:
-            parameter.data.normal_(0, 0.1)
-    model.save_pretrained(folder)
-    return folder
-
-
 def load(folder):
     return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
 
@@ -84,9 +69,10 @@ def digests(folder):
     ],
     ids=["plain", "rslora", "targets", "dora", "saved modules", "patterns"],
 )
-def test_the_merged_weights_are_those_of_peft(tmp_path, dtype, options):
+def test_the_merged_weights_are_those_of_peft(tmp_path, save_adapter, dtype, options):
     base = write_model(tmp_path / "base", dtype)
-    adapter = write_adapter(base, tmp_path / "adapter", **options)
+    adapter = tmp_path / "adapter"
+    save_adapter(base, adapter, **options)
     export(base, adapter, tmp_path / "out")
     expected, found, before = merge_by_peft(base, adapter), load(tmp_path / "out").state_dict(), load(base).state_dict()
     assert expected.keys() == found.keys()
@@ -95,36 +81,40 @@ def test_the_merged_weights_are_those_of_peft(tmp_path, dtype, options):
     assert any(not torch.equal(before[name], found[name]) for name in before)
 
 
-def test_shards_config_and_tokenizer_are_kept(tmp_path):
+def test_shards_config_and_tokenizer_are_kept(tmp_path, save_adapter):
     base = write_model(tmp_path / "base")
     config = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps({**config, "_name_or_path": "/home/someone/model"}))
-    export(base, write_adapter(base, tmp_path / "adapter"), tmp_path / "out")
+    save_adapter(base, tmp_path / "adapter")
+    export(base, tmp_path / "adapter", tmp_path / "out")
     kept = {path.name for path in base.iterdir()}
     assert len([name for name in kept if name.endswith(".safetensors")]) > 1
     assert kept == {path.name for path in (tmp_path / "out").iterdir()}
     assert config == json.loads((tmp_path / "out/config.json").read_text())
 
 
-def test_two_merges_have_the_same_bytes(tmp_path):
+def test_two_merges_have_the_same_bytes(tmp_path, save_adapter):
     base = write_model(tmp_path / "base")
-    adapter = write_adapter(base, tmp_path / "adapter")
+    adapter = tmp_path / "adapter"
+    save_adapter(base, adapter)
     export(base, adapter, tmp_path / "one")
     export(base, adapter, tmp_path / "two")
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
-def test_the_tokenizer_that_the_adapter_was_trained_with_goes_first(tmp_path):
+def test_the_tokenizer_that_the_adapter_was_trained_with_goes_first(tmp_path, save_adapter):
     base = write_model(tmp_path / "base")
-    adapter = write_adapter(base, tmp_path / "adapter")
+    adapter = tmp_path / "adapter"
+    save_adapter(base, adapter)
     (adapter / "tokenizer_config.json").write_text('{"chat_template": "trained with"}')
     export(base, adapter, tmp_path / "out")
     assert (tmp_path / "out/tokenizer_config.json").read_text() == '{"chat_template": "trained with"}'
 
 
-def test_a_four_bit_base_is_refused(tmp_path):
+def test_a_four_bit_base_is_refused(tmp_path, save_adapter):
     base = write_model(tmp_path / "base")
-    adapter = write_adapter(base, tmp_path / "adapter")
+    adapter = tmp_path / "adapter"
+    save_adapter(base, adapter)
     config = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "bitsandbytes"}}))
     with pytest.raises(forge.StepError) as caught:
@@ -132,13 +122,16 @@ def test_a_four_bit_base_is_refused(tmp_path):
     assert caught.value.message == "input `base` holds quantised weights (`bitsandbytes`)"
 
 
-def test_an_adapter_of_another_model_is_refused_by_the_weight_that_does_not_fit(tmp_path):
+def test_an_adapter_of_another_model_is_refused_by_the_weight_that_does_not_fit(tmp_path, save_adapter):
     from safetensors.torch import load_file, save_file
 
     base = write_model(tmp_path / "base")
-    adapter = write_adapter(base, tmp_path / "adapter")
+    adapter = tmp_path / "adapter"
+    save_adapter(base, adapter)
     weights = load_file(adapter / "adapter_model.safetensors")
-    save_file({k.replace("layers.1.", "layers.9."): v for k, v in weights.items()}, adapter / "adapter_model.safetensors")
+    save_file(
+        {k.replace("layers.1.", "layers.9."): v for k, v in weights.items()}, adapter / "adapter_model.safetensors"
+    )
     with pytest.raises(forge.StepError, match=r"`model\.layers\.9\.mlp\.down_proj\.weight`, which the base does not"):
         export(base, adapter, tmp_path / "out")
     cut = {k: v[:, :8].contiguous() if "lora_A" in k else v for k, v in weights.items()}
@@ -147,9 +140,10 @@ def test_an_adapter_of_another_model_is_refused_by_the_weight_that_does_not_fit(
         export(base, adapter, tmp_path / "again")
 
 
-def test_an_adapter_that_changes_nothing_is_warned_of(tmp_path):
+def test_an_adapter_that_changes_nothing_is_warned_of(tmp_path, save_adapter):
     base = write_model(tmp_path / "base")
-    adapter = write_adapter(base, tmp_path / "adapter")
+    adapter = tmp_path / "adapter"
+    save_adapter(base, adapter)
     from safetensors.torch import load_file, save_file
 
     weights = load_file(adapter / "adapter_model.safetensors")
@@ -158,11 +152,12 @@ def test_an_adapter_that_changes_nothing_is_warned_of(tmp_path):
     assert run.messages[-1] == "the adapter changes nothing: has it been trained?"
 
 
-def test_a_diverged_adapter_is_refused(tmp_path):
+def test_a_diverged_adapter_is_refused(tmp_path, save_adapter):
     from safetensors.torch import load_file, save_file
 
     base = write_model(tmp_path / "base")
-    adapter = write_adapter(base, tmp_path / "adapter")
+    adapter = tmp_path / "adapter"
+    save_adapter(base, adapter)
     weights = load_file(adapter / "adapter_model.safetensors")
     save_file({k: v * 1e4 for k, v in weights.items()}, adapter / "adapter_model.safetensors")
     with pytest.raises(forge.StepError, match="holds numbers that `float16` can't"):

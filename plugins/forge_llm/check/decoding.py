@@ -10,7 +10,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-FIRST_LOOK = 64
+FIRST_LOOKS = (1, 64, 1024)
 """So many of the likeliest tokens are shown to the grammar before all are: nearly always one of them fits."""
 
 RESUME_WITHIN = 8
@@ -72,13 +72,17 @@ class Grammar:
         """Take one step by a token that is allowed."""
         self._api.llama_sampler_accept(self._sampler, token)
 
-    def allowed(self, tokens: Sequence[int]) -> list[bool]:
-        """Say for each of *tokens* whether it may come next."""
-        count = len(tokens)
-        data = (self._api.llama_token_data * count)(*((token, 0.0, 0.0) for token in tokens))
-        shown = self._api.llama_token_data_array(data=data, size=count, selected=-1, sorted=False)
-        self._api.llama_sampler_apply(self._sampler, ctypes.byref(shown))
-        return [entry.logit == 0.0 for entry in data]
+    def allowed(self, tokens: Any) -> Any:
+        """Say for each of *tokens*, an integer array, whether it may come next."""
+        import numpy as np
+
+        entry = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+        shown = np.zeros(len(tokens), dtype=entry)
+        shown["id"] = tokens
+        pointer = ctypes.cast(shown.ctypes.data, ctypes.POINTER(self._api.llama_token_data))
+        array = self._api.llama_token_data_array(data=pointer, size=len(tokens), selected=-1, sorted=False)
+        self._api.llama_sampler_apply(self._sampler, ctypes.byref(array))
+        return shown["logit"] == 0
 
 
 def decode(
@@ -179,10 +183,9 @@ def _best_allowed(logits: Any, grammar: Grammar) -> int:
     import numpy as np
 
     logits = logits[: grammar.size]  # a model's rows may be more than its tokens
-    for count in (FIRST_LOOK, len(logits)):
-        several = np.argpartition(-logits, count - 1)[:count] if count < len(logits) else np.arange(len(logits))
-        ordered = several[np.argsort(-logits[several], kind="stable")].tolist()
-        fit = grammar.allowed(ordered)
-        if any(fit):
-            return int(ordered[fit.index(True)])
+    for count in (*FIRST_LOOKS, len(logits)):
+        several = np.argpartition(-logits, count)[:count] if count < len(logits) else np.arange(len(logits))
+        fit = several[grammar.allowed(several)]
+        if len(fit):
+            return int(fit[np.argmax(logits[fit])])
     raise ValueError("the grammar allows no token of the vocabulary")

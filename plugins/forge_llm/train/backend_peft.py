@@ -10,6 +10,7 @@ import attrs
 
 from forge_llm.chat_format import brings_code
 
+from .adapted_linear import speed_up
 from .attention import NAME, FlatAttention
 from .samples import lay_flat
 
@@ -99,6 +100,7 @@ def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> Pe
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute that transformers renames
         adapted = get_peft_model(model, lora)
+    speed_up(adapted)
     return PeftModel(adapted, attention, device)
 
 

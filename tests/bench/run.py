@@ -1,0 +1,92 @@
+"""Print forge's figures beside bare Python and the plain script that people would write, in one run.
+
+usage: run.py [noop] [clean] [train]      (all by default)
+
+Absolute times move with the machine's load: the ratios are what counts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared"
+FORGE = [sys.executable, "-m", "forge"]
+RECORDS = 20_000
+
+
+def main() -> None:
+    """Run the parts that are named on the command line."""
+    parts = sys.argv[1:] or ["noop", "clean", "train"]
+    with tempfile.TemporaryDirectory(prefix="forge-bench-") as folder:
+        for part in parts:
+            {"noop": noop, "clean": clean, "train": train}[part](Path(folder))
+
+
+def noop(folder: Path) -> None:
+    """Time a build in which everything is a hit, each beside a bare `python -c pass`."""
+    build = [*FORGE, "build", "manifests/student.toml", "labels", "--store", str(folder / "noop")]
+    _timed(build)
+    pairs = [(_timed([sys.executable, "-c", "pass"]), _timed(build)) for _ in range(11)]
+    bare, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(b / a for a, b in pairs)
+    print(f"no-op build        {ours * 1000:8.0f} ms   python -c pass {bare * 1000:.0f} ms   ratio {ratio:.1f}")
+
+
+def clean(folder: Path) -> None:
+    """Time the student cleaning, store and row ledger included, beside the plain script over the same records."""
+    corpus = folder / "corpus"
+    script = SHARED / "data" / "scripts" / "make_corpus.py"
+    if not script.exists():
+        print("cleaning           not run: ../shared/data is not here")
+        return
+    _timed([sys.executable, str(script), "--out", str(corpus), "--n", str(RECORDS), "--seed", "7"])
+    build = [*FORGE, "build", "manifests/student.toml", "unified_min", "--set", f"data={corpus}"]
+    plain = [sys.executable, str(SHARED / "bench/pipeline/clean_baseline.py"), "--source", str(corpus)]
+    pairs = []
+    for attempt in range(3):
+        ours = _timed([*build, "--store", str(folder / f"clean{attempt}")])
+        peer = _timed([*plain, "--out", str(folder / f"plain{attempt}")])
+        pairs.append((ours, peer))
+        shutil.rmtree(folder / f"clean{attempt}")
+    ours = statistics.median(pair[0] for pair in pairs)
+    ratio = statistics.median(peer / ours for ours, peer in pairs)
+    print(f"cleaning           {RECORDS / ours:8.0f} rows/s   {ours:.1f} s for {RECORDS:,}   × plain Python {ratio:.1f}")
+
+
+def train(folder: Path) -> None:
+    """Time training, export and check of the quickstart manifest."""
+    store = folder / "train"
+    command = [*FORGE, "build", "manifests/quickstart.toml", "--store", str(store), "--json"]
+    steps = {s["name"]: s for s in _steps(command)}
+    log = (store / "logs" / f"{steps['lora']['key']}.log").read_text()
+    found = re.search(r"(\d+) tokens in ([\d.]+) s", log)
+    speed = f"{int(found.group(1)) / float(found.group(2)):8.0f} tokens/s" if found else "resumed"
+    print(f"training           {speed}   {steps['lora']['seconds']:.1f} s with loading and evaluation")
+    print(f"merge              {steps['merged']['seconds']:8.1f} s")
+    print(f"convert, quantise  {steps['gguf']['seconds']:8.1f} s")
+    print(f"check              {steps['receipt']['seconds']:8.1f} s")
+
+
+def _timed(command: list[str]) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def _steps(command: list[str]) -> list[dict[str, Any]]:
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return list(json.loads(done.stdout)["steps"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+import polars as pl
+import pytest
+
+import forge
+from forge.core.errors import StepError
+from forge.plugin.context import write_rows
+from forge.run.ledger import Ledger
+from forge.run.tables import collect_batches, count_rows, settle
+
+ROWS = pl.DataFrame({"word": ["a", "bee", "cee", "elephant"], "length": [1, 3, 3, 8]})
+
+
+@pytest.fixture
+def events():
+    return []
+
+
+@pytest.fixture
+def ledger(tmp_path, events):
+    return Ledger(tmp_path, 2, events.append, lambda: None)
+
+
+def test_marked_rows_leave_with_their_first_reason(ledger):
+    marked = forge.drop(ROWS.lazy(), {"short": pl.col("length") < 2, "no b": ~pl.col("word").str.contains("b")})
+    left = settle(marked, 4, ledger, "toy.band")
+    assert ["bee"] == left["word"].to_list()
+    assert ["word", "length"] == left.columns
+    assert {"short": 1, "no b": 2} == ledger.drops
+    assert '{"word": "a", "length": 1}' == ledger.examples["short"][0]
+
+
+def test_a_row_that_is_marked_keeps_its_reason(ledger):
+    marked = forge.drop(forge.drop(ROWS.lazy(), {"first": pl.col("length") < 2}), {"second": pl.lit(value=True)})
+    assert 0 == settle(marked, 4, ledger, "toy.band").height
+    assert {"first": 1, "second": 3} == ledger.drops
+
+
+def test_rows_that_a_filter_takes_are_counted_under_the_step_type(ledger):
+    settle(ROWS.lazy().filter(pl.col("length") > 2), 4, ledger, "toy.band")
+    assert {"filtered by toy.band": 1} == ledger.drops
+
+
+def test_a_step_that_makes_rows_drops_none(ledger):
+    settle(pl.concat([ROWS, ROWS]).lazy(), 4, ledger, "toy.band")
+    assert {} == ledger.drops
+
+
+def test_what_leaves_inside_of_rows_is_summed_and_no_column(ledger):
+    left = settle(forge.tally(ROWS.lazy(), {"letters": pl.col("length")}), 4, ledger, "toy.band")
+    assert ({"letters": 15}, ["word", "length"]) == (ledger.tallies, left.columns)
+
+
+def test_a_source_s_batches_are_joined_and_its_rejects_counted_with_their_places(ledger):
+    batches = [
+        ROWS.select("word"),
+        [{"word": "zoo", "more": 1}],
+        forge.Reject("a.json", "not a word", 3, "-"),
+        forge.Reject("b.json", "not a word"),
+        [],
+    ]
+    frame = collect_batches(batches, ledger)
+    assert (5, ["word", "more"]) == (frame.height, frame.columns)
+    assert ({"not a word": 2}, ["a.json:3 -", "b.json"]) == (ledger.drops, ledger.examples["not a word"])
+
+
+def test_a_source_that_yields_something_else_is_told_what_it_may_yield(ledger):
+    with pytest.raises(StepError, match="a source yields frames, lists of dicts and rejects, not `str`"):
+        collect_batches(["row"], ledger)
+
+
+def test_three_examples_of_a_reason_are_kept_in_short(ledger):
+    for number in range(5):
+        ledger.drop("long", example=f"{number}" * 1000)
+    assert (5, 3, 160) == (ledger.drops["long"], len(ledger.examples["long"]), len(ledger.examples["long"][0]))
+
+
+def test_progress_is_sent_seldom_and_at_the_end(ledger, events):
+    for done in range(1, 1001):
+        ledger.progress(done, 1000, loss=0.5)
+    assert 1 <= len(events) < 20
+    assert {"event": "progress", "done": 1000, "total": 1000, "figures": {"loss": 0.5}} == events[-1]
+
+
+def test_a_warning_is_sent_once(ledger, events, capsys):
+    ledger.warn("weak labels")
+    ledger.warn("weak labels")
+    assert ([{"event": "warning", "message": "weak labels"}], ["weak labels"]) == (events, ledger.warnings)
+    assert 2 == capsys.readouterr().out.count("warning: weak labels")
+
+
+def test_the_same_frame_gives_the_same_bytes(tmp_path):
+    rows = [write_rows(ROWS, tmp_path / name) for name in "ab"]
+    (one,), (two,) = (list((tmp_path / name).iterdir()) for name in "ab")
+    assert ([4, 4], one.read_bytes()) == (rows, two.read_bytes())
+    assert (4, None) == (count_rows(tmp_path / "a"), count_rows(tmp_path))

@@ -1,0 +1,112 @@
+"""Workers of this machine, driven without a build."""
+
+import os
+import sys
+import time
+
+import pytest
+
+from forge.run.local import LocalExecutor
+
+
+@pytest.fixture
+def executor():
+    made = LocalExecutor(2)
+    yield made
+    made.close()
+
+
+class FakeJob:
+    key, step = "k", "long"
+
+    def dump(self):
+        return "{}"
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    """Let a worker be any Python code."""
+
+    def worker_is(code):
+        import subprocess
+
+        real = subprocess.Popen
+        monkeypatch.setattr(subprocess, "Popen", lambda _, **options: real([sys.executable, "-c", code], **options))
+
+    return worker_is
+
+
+def wait_for(executor):
+    found = []
+    deadline = time.monotonic() + 20
+    while not found and time.monotonic() < deadline:
+        found = executor.wait()
+    return found
+
+
+def test_there_is_room_for_as_many_as_were_asked_for_and_a_heavy_one_alone(executor, stub):
+    stub("import time; time.sleep(60)")
+    assert (True, True) == (executor.has_room(heavy=False), executor.has_room(heavy=True))
+    executor.submit(FakeJob(), heavy=False)
+    assert (True, False) == (executor.has_room(heavy=False), executor.has_room(heavy=True))
+    executor.submit(FakeJob(), heavy=False)
+    assert (False, False) == (executor.has_room(heavy=False), executor.has_room(heavy=True))
+
+
+def test_nothing_starts_beside_a_heavy_one(executor, stub):
+    stub("import time; time.sleep(60)")
+    executor.submit(FakeJob(), heavy=True)
+    assert not executor.has_room(heavy=False)
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        ("import os; os.kill(os.getpid(), 11)", "was killed by signal 11 (SIGSEGV)"),
+        ("import sys; sys.exit(3)", "ended with status 3"),
+    ],
+)
+def test_a_worker_that_dies_fails_its_job_with_how_it_died(executor, stub, code, how):
+    stub(code)
+    executor.submit(FakeJob(), heavy=False)
+    ((key, event),) = wait_for(executor)
+    assert ("k", "failed", f"the process that ran step `long` {how}") == (key, event["event"], event["message"])
+    assert [] == executor.workers
+
+
+def test_an_event_that_comes_in_two_pieces_is_one_event(executor, stub):
+    stub(
+        "import sys, time\n"
+        "sys.stdin.readline()\n"
+        'for piece in (\'{"event": "pro\', \'gress"}\\n{"event": "done"}\\n\'):\n'
+        "    sys.stdout.write(piece); sys.stdout.flush(); time.sleep(0.2)\n"
+        "time.sleep(60)\n"
+    )
+    executor.submit(FakeJob(), heavy=False)
+    assert [("k", {"event": "progress"}), ("k", {"event": "done"})] == wait_for(executor)
+    assert executor.has_room(heavy=True)
+
+
+def test_closing_ends_workers_and_what_they_started(executor, stub, tmp_path):
+    note = tmp_path / "pid"
+    stub(
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(note)!r}, 'w').write(str(child.pid))\n"
+        "time.sleep(60)\n"
+    )
+    executor.submit(FakeJob(), heavy=False)
+    deadline = time.monotonic() + 20
+    while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child = int(note.read_text())
+    executor.close()
+    deadline = time.monotonic() + 10
+    while os.path.exists(f"/proc/{child}/stat") and time.monotonic() < deadline:
+        with open(f"/proc/{child}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] == "Z":
+                break
+        time.sleep(0.02)
+    else:
+        assert not os.path.exists(f"/proc/{child}/stat")
+    assert [] == executor.workers

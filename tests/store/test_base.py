@@ -1,0 +1,160 @@
+import errno
+import os
+
+import pytest
+
+from forge.core.digest import digest_bytes
+from forge.core.errors import StepError, StoreError
+from forge.store.base import Store, remove
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store.open(tmp_path / "store")
+
+
+@pytest.fixture
+def folder(store):
+    """Give a folder with files, staged as a step leaves them."""
+    with store.staging() as staging:
+        (staging / "sub").mkdir()
+        (staging / "a.txt").write_text("a")
+        (staging / "sub" / "b.sh").write_text("b")
+        (staging / "sub" / "b.sh").chmod(0o755)
+        yield staging
+
+
+def test_a_published_tree_is_found_whole(store, folder):
+    tree = store.add_tree(folder)
+    assert ["a.txt", "sub/b.sh"] == sorted(tree.members)
+    assert [False, True] == [tree.members[n].executable for n in ("a.txt", "sub/b.sh")]
+    assert (tree, tree) == (store.tree(tree.digest), store.complete(tree.digest))
+
+
+def test_objects_are_read_only_and_named_by_their_bytes(store, folder):
+    member = store.add_tree(folder).members["a.txt"]
+    path = store.object_path(digest_bytes(b"a"))
+    assert ("a", 0o444, 1) == (path.read_text(), path.stat().st_mode & 0o777, member.size)
+
+
+def test_equal_files_are_kept_once(store, folder):
+    (folder / "again.txt").write_text("a")
+    store.add_tree(folder)
+    assert 2 == len([p for p in (store.root / "objects").rglob("*") if p.is_file()])
+
+
+def test_a_checkout_holds_the_files_and_leaves_the_store_alone(store, folder, tmp_path):
+    tree = store.add_tree(folder)
+    store.checkout(tree, tmp_path / "out")
+    assert ["a", "b"] == [(tmp_path / "out" / name).read_text() for name in sorted(tree.members)]
+    remove(tmp_path / "out")
+    assert tree == store.complete(tree.digest)
+
+
+def test_an_export_is_the_user_s_own_to_write(store, folder, tmp_path):
+    store.export(store.add_tree(folder), tmp_path / "out")
+    modes = [(tmp_path / "out" / name).stat().st_mode & 0o777 for name in ("a.txt", "sub/b.sh")]
+    assert [0o644, 0o755] == modes
+
+
+@pytest.mark.parametrize("link", ["file", "folder"])
+def test_a_link_is_no_member(store, folder, link):
+    (folder / "link").symlink_to("a.txt" if link == "file" else "sub")
+    with pytest.raises(StepError, match="`link` is"):
+        store.add_tree(folder)
+
+
+def test_a_damaged_object_is_set_aside_and_reported(store, folder, tmp_path):
+    tree = store.add_tree(folder)
+    path = store.object_path(tree.members["a.txt"].digest)
+    path.chmod(0o644)
+    path.write_text("x")
+    with pytest.raises(StoreError, match="is damaged or missing in the store"):
+        store.checkout(tree, tmp_path / "out")
+    assert not path.exists()
+    assert ["x"] == [p.read_text() for p in (store.root / "staging").glob("damaged-*")]
+    assert store.complete(tree.digest) is None
+
+
+def test_an_object_of_another_size_is_not_complete(store, folder):
+    tree = store.add_tree(folder)
+    path = store.object_path(tree.members["a.txt"].digest)
+    path.chmod(0o644)
+    path.write_text("")
+    assert store.complete(tree.digest) is None
+
+
+def test_adding_heals_an_object_that_was_cut_off(store, folder):
+    tree = store.add_tree(folder)
+    path = store.object_path(tree.members["a.txt"].digest)
+    path.chmod(0o644)
+    path.write_text("")
+    (folder / "a.txt").write_text("a")
+    store.add_file(folder / "a.txt")
+    assert "a" == path.read_text()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a.txt": ["0", 1]}'])
+def test_a_damaged_tree_counts_as_none(store, folder, text):
+    digest = store.add_tree(folder).digest
+    store.tree_path(digest).write_text(text)
+    assert store.complete(digest) is None
+    with pytest.raises(StoreError, match="damaged"):
+        store.tree(digest)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(store, monkeypatch):
+    path = store.root / "builds" / "x.json"
+    store.write(path, b"old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="the disk of the store") as caught:
+        store.write(path, b"new")
+    assert "free some space, or name another store with `--store`" == caught.value.hint
+    assert (b"old", ["x.json"]) == (path.read_bytes(), [p.name for p in path.parent.iterdir()])
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EROFS, "is on a read-only file system"),
+        (errno.EACCES, "no permission to write to the store"),
+        (errno.EDQUOT, "the quota of the store"),
+        (errno.ENOTDIR, "is not a folder"),
+    ],
+)
+def test_what_the_system_refuses_is_told_with_what_to_do(store, monkeypatch, number, message):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(StoreError, match=message) as caught, store.staging():
+        pass
+    assert "--store" in caught.value.hint
+
+
+def test_staging_is_removed_whatever_happens_in_it(store):
+    def fail():
+        with store.staging() as folder:
+            (folder / "locked").mkdir()
+            (folder / "locked" / "file").write_text("")
+            (folder / "locked").chmod(0o500)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert [] == list((store.root / "staging").iterdir())
+
+
+def test_a_store_of_another_format_is_refused(store):
+    (store.root / "format").write_text("2")
+    with pytest.raises(StoreError, match="has format `2`, this forge reads `1`"):
+        Store.open(store.root)
+
+
+def test_a_store_opened_twice_is_one(store, folder):
+    tree = store.add_tree(folder)
+    assert tree == Store.open(store.root).complete(tree.digest)
