@@ -50,6 +50,9 @@ def answer(arguments: list[str]) -> int | None:
 
 def take(arguments: list[str], project: Project, keys: Keys, outcome: Outcome, begun: float) -> None:
     """Note what the answer to *arguments* is while nothing changes; *begun* is when the build read its first file."""
+    from contextlib import suppress
+
+    from forge.core.errors import StoreError
     from forge.store.actions import Actions
 
     files: dict[str, list[int] | None] = {}
@@ -71,7 +74,8 @@ def take(arguments: list[str], project: Project, keys: Keys, outcome: Outcome, b
         "text": _rendered(project, outcome, arguments, terminal=False),
         "terminal": _rendered(project, outcome, arguments, terminal=True),
     }
-    project.store.write(project.store.root / "builds" / _name(arguments), json.dumps(snapshot).encode())
+    with suppress(StoreError):  # hits may come from a store that can't be written
+        project.store.write(project.store.root / "builds" / _name(arguments), json.dumps(snapshot).encode())
 
 
 def _path(arguments: list[str]) -> str:

@@ -21,7 +21,7 @@ SHAPES = ("messages", "conversation", "instruction, output")
 """The columns by which a row says what was said."""
 
 
-class UnusableRow(Exception):  # noqa: N818 - not a failure: the caller counts it and goes on
+class UnusableRow(Exception):
     """Carry a short fixed reason why a row can't become a chat."""
 
 
@@ -112,7 +112,7 @@ def render_with_spans(tokenizer: Any, messages: Messages) -> Rendered:
 
 
 def brings_code(folder: Path) -> bool:
-    """Say whether a model folder holds Python files: `model.local` lets them in only where it was told to trust them."""
+    """Say whether a model folder holds Python files; `model.local` lets them in only where it was told to."""
     return any(folder.glob("*.py"))
 
 

@@ -1,8 +1,13 @@
 """A build of hits: free, and told as such."""
 
+import time
+
 import pytest
 
+from forge.plugin.context import TABLE
 from forge.testing import HEAVY
+
+from .conftest import TOY, toy_project
 
 ALL = ["raw", "one", "other", "two", "both"]
 
@@ -31,6 +36,99 @@ def test_a_build_of_hits_imports_no_heavy_module_and_starts_no_worker(built):
     assert "forge" in imported
     assert set() == imported & HEAVY
     assert "forge.run.worker" not in lines
+
+
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory):
+    """Give a project that each change leaves changed."""
+    toy = toy_project(tmp_path_factory.mktemp("changing"))
+    toy.write("words/a.txt", "a\nbee\n")
+    toy.manifest(BASE, "base.toml")
+    toy.manifest('[forge]\nextends = "base.toml"\n')
+    assert 0 == toy.build().exit_code
+    return toy
+
+
+@pytest.fixture
+def settled(changing):
+    """Give a project that was built again after a while, so that the next build may take every short cut."""
+    time.sleep(0.1)
+    last = changing.build()
+    assert (0, {"words": "hit", "band": "hit"}) == (last.exit_code, last.statuses)
+    return changing
+
+
+BASE = """
+    [sources.words]
+    use = "toy.words"
+    path = "words"
+
+    [transforms.band]
+    use = "toy.band"
+    from = "words"
+    least = 2
+    """
+
+
+def change_file(toy):
+    toy.write("words/a.txt", "a\ncee\n")
+
+
+def add_file(toy):
+    toy.write("words/sub/b.txt", "cee\n")
+
+
+def remove_file(toy):
+    toy.write("words/b.txt", "bee\n")
+    toy.build()
+    (toy.root / "words" / "b.txt").unlink()
+    (toy.root / "words" / "a.txt").write_text("a\ndee\n")
+
+
+def change_base(toy):
+    toy.manifest(BASE.replace("least = 2", "least = 3"), "base.toml")
+
+
+def change_manifest(toy):
+    toy.manifest('[forge]\nextends = "base.toml"\n[transforms.band]\nmost = 9\n')
+
+
+def change_code(toy):
+    toy.plugin("toy", TOY.replace('pl.col("length") > self.most', 'pl.col("length") >= self.most'))
+
+
+def add_data_beside_code(toy):
+    toy.write("plugins/list.txt", "a\n")
+
+
+def lose_an_object(toy):
+    digest = toy.build().steps["band"].outputs[TABLE]
+    (toy.store / "objects" / digest[:2] / digest[2:]).unlink()
+
+
+def lose_a_record(toy):
+    key = toy.build().steps["band"].key
+    (toy.store / "actions" / key[:2] / f"{key[2:]}.json").unlink()
+
+
+CHANGES = (
+    change_file,
+    add_file,
+    remove_file,
+    change_base,
+    change_manifest,
+    change_code,
+    add_data_beside_code,
+    lose_an_object,
+    lose_a_record,
+)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_no_short_cut_overlooks_a_change(settled, change):
+    change(settled)
+    result = settled.build()
+    assert (0, "ran") == (result.exit_code, result.statuses["band"])
 
 
 def test_the_json_document_has_the_promised_shape(built):

@@ -13,35 +13,48 @@ from forge_llm.check.local_model import LocalModel
 from forge_llm.export.model_folder import chat_template
 
 pytestmark = pytest.mark.slow
-KEYS = ("depression_level", "anxiety_level", "risk_flag", "student_distress_score")
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "mood": {"type": "integer", "minimum": 0, "maximum": 3},
+        "flag": {"type": "string", "enum": ["none", "high"]},
+    },
+}
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     import polars as pl
 
-    answers = [(0, 1, "none", 2), (3, 2, "suicidal", 9), (1, 1, "none", 3), (2, 3, "self_harm", 7)]
-    texts = [
-        "我最近总是睡不着，快考试了。",
-        "I failed exam 12345 and cry all day 😢",
-        "同学不理我",
-        "压力很大……怎么办？",
-    ]
+    answers = {
+        "我最近总是睡不着，快考试了。": {"mood": 0, "flag": "none"},
+        "I failed exam 12345 and cry all day 😢": {"mood": 3, "flag": "high"},
+        "同学不理我": {"mood": 1, "flag": "none"},
+        "压力很大……怎么办？": {"mood": 2, "flag": "high"},
+    }
     folder = tmp_path_factory.mktemp("rows")
     table = [
-        {"instruction": "只输出一个JSON。", "input": text, "output": json.dumps(dict(zip(KEYS, answer, strict=True)))}
-        for text, answer in zip(texts, answers, strict=True)
+        {"instruction": "只输出一个JSON。", "input": text, "output": json.dumps(answer)}
+        for text, answer in answers.items()
     ]
     forge.write_rows(pl.DataFrame(table), folder)
     return folder
 
 
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory):
+    path = tmp_path_factory.mktemp("schema") / "labels.json"
+    path.write_text(json.dumps(SCHEMA))
+    return forge.File("labels.json", path)
+
+
 @pytest.fixture
-def check(exported, rows, tmp_path):
+def check(exported, rows, schema, tmp_path):
     """Run the check with one file in place of the exported ones."""
 
     def run(gguf=None, data=rows, **options):
-        settings = {"rows": 4, "reference_rows": 2, "max_tokens": 48, "context": 512, "threads": 1, **options}
+        settings = {"rows": 4, "reference_rows": 2, "max_tokens": 32, "context": 512, "threads": 1, **options}
+        settings.setdefault("schema", schema)
         out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
         out.mkdir()
         inputs = {"gguf": gguf or exported / "gguf", "reference": exported / "merged", "data": data}
@@ -76,7 +89,7 @@ def replace(content, old, new):
     content[place : place + len(old)] = new
 
 
-def test_a_right_file_passes_and_its_replies_are_kept(check, capfd):
+def test_a_right_file_passes_and_its_replies_are_kept(check, schema, capfd):
     found = check(require={"token_ids_equal": True, "template_equal": True, "json_valid": 1.0, "label_in_range": 1.0})
     assert [f for f in found.values() if not f.passed] == []
     assert found["token_ids_equal"].value is True
@@ -86,7 +99,7 @@ def test_a_right_file_passes_and_its_replies_are_kept(check, capfd):
     kept = [json.loads(line) for line in (check.out / "replies.jsonl").read_text().splitlines()]
     assert [1, 2, 3, 4] == [reply["row"] for reply in kept]
     assert [False, False, True, True] == [reply["reference"] is None for reply in kept]
-    assert all(read_labels(None).in_range(json.loads(reply["text"])) for reply in kept)
+    assert all(read_labels(schema).in_range(json.loads(reply["text"])) for reply in kept)
     assert kept[0]["prompt"].endswith(
         "只输出一个JSON。\n我最近总是睡不着，快考试了。<|im_end|>\n<|im_start|>assistant\n"
     )
@@ -173,7 +186,7 @@ def test_a_changed_way_of_cutting_words_is_named(check, exported, tmp_path):
     found = check(broken, reference_rows=0, rows=1)
     assert found["template_equal"].value is True
     assert found["token_ids_equal"].passed is False
-    assert found["token_ids_equal"].detail.startswith("row 2, token ")
+    assert found["token_ids_equal"].detail.startswith("row 1, token ")
 
 
 def test_broken_weights_are_named(check, exported, tmp_path):
@@ -210,7 +223,7 @@ def test_hot_sampling_never_leaves_the_range(model):
     prompt = model.encode(model.render([{"role": "user", "content": "12 12 12"}], generate=True))
     texts = set()
     for seed in range(16):
-        drawn = list(decode(model, prompt, 64, grammar=grammar, temperature=20.0, seed=seed))
+        drawn = list(decode(model, prompt, 200, grammar=grammar, temperature=20.0, seed=seed))
         assert model.ends(drawn[-1])
         text = model.decode(drawn[:-1])
         assert labels.in_range(json.loads(text)), text
@@ -223,9 +236,9 @@ def test_a_grammar_that_llama_cpp_can_not_read_is_an_error(model):
         model.grammar('root ::= "unfinished')
 
 
-def test_short_cuts_change_the_speed_and_not_the_reply(model):
+def test_short_cuts_change_the_speed_and_not_the_reply(model, schema):
     """Walking the free reply, and guessing, give what decoding token by token under the grammar gives."""
-    grammar = model.grammar(read_labels(None).grammar())
+    grammar = model.grammar(read_labels(schema).grammar())
     prompts = [model.encode(model.render([{"role": "user", "content": text}], generate=True)) for text in "一二三四"]
     slow = [greedy(model, prompt, 48, grammar=grammar) for prompt in prompts]
     guess = slow[0].tokens

@@ -79,7 +79,7 @@ def test_a_schema_that_says_more_than_is_checked_is_refused(tmp_path, schema, me
     file = schema_file(tmp_path, schema)
     if isinstance(schema, str):
         file.path.write_text(schema)
-    with pytest.raises(ValueError, match="labels.json") as caught:
+    with pytest.raises(ValueError, match=r"labels\.json") as caught:
         GgufCheck(schema=file)
     assert message in str(caught.value)
 
@@ -104,7 +104,7 @@ def test_a_range_that_no_grammar_holds_is_refused_unless_none_is_wanted(tmp_path
     ],
 )
 def test_a_bound_on_nothing_is_refused_before_anything_runs(require, message):
-    with pytest.raises(ValueError, match="figure|bound") as caught:
+    with pytest.raises(ValueError, match=r"figure|bound") as caught:
         GgufCheck(require=require)
     assert str(caught.value) == message
 

@@ -13,7 +13,11 @@ from forge_llm.model import GgufModel, LocalModel
 from forge_llm.model.from_gguf import PRE_TOKENIZERS, _fit_tokenizer
 from forge_llm.model.gguf_header import read_header
 
-TRICKY = ["我在2024年12月很焦虑 12345 it's  fine", "a   5\n\n 77\t3  x", "<|im_start|>user\n你好！！　９９%  (x)  \n<|im_end|>"]
+TRICKY = [
+    "我在2024年12月很焦虑 12345 it's  fine",
+    "a   5\n\n 77\t3  x",
+    "<|im_start|>user\n你好！！　９９%  (x)  \n<|im_end|>",
+]
 
 
 def gguf_bytes(**entries):
@@ -97,7 +101,7 @@ def test_an_unknown_way_of_cutting_words_is_refused():
         chat_template = None
 
     header = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "unheard-of"}
-    with pytest.raises(forge.StepError, match="`tokenizer.ggml.pre` is `unheard-of`"):
+    with pytest.raises(forge.StepError, match=r"`tokenizer\.ggml\.pre` is `unheard-of`"):
         _fit_tokenizer(Tokenizer(), header, "x.gguf")
 
 

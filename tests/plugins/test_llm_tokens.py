@@ -82,7 +82,9 @@ def test_a_row_that_is_too_long_is_an_error_where_that_is_asked_for(tmp_path, ti
 
 
 def test_rows_without_an_answer_are_dropped_with_the_reason(tmp_path, tiny_model):
-    made, _, run = make(tmp_path, tiny_model, [ROW, ROW | {"id": "b", "output": None}, ROW | {"id": "c", "output": " "}])
+    made, _, run = make(
+        tmp_path, tiny_model, [ROW, ROW | {"id": "b", "output": None}, ROW | {"id": "c", "output": " "}]
+    )
     assert made["id"].to_list() == ["a"]
     assert run.drops == {"nothing to learn: no answer in the row": 1, "empty turn": 1}
 

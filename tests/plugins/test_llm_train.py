@@ -310,13 +310,14 @@ def test_gradients_over_nf4_are_those_of_peft(inputs, tiny_model):
     assert max((expected[name] - p).abs().max().item() for name, p in gradients_of(model).items()) < 1e-5
 
 
-def test_evaluating_over_nf4_does_not_cut_the_gradients_off(inputs, tiny_model):
+@pytest.mark.parametrize("targets", ["all-linear", ("q_proj",)])
+def test_evaluating_over_nf4_does_not_cut_the_gradients_off(inputs, tiny_model, targets):
     import torch
 
     batch = read_samples(inputs["data"], "data")[:4]
     found = []
     for evaluates in (False, True):
-        model = opened(tiny_model, load_in_4bit=True, precision="bf16")
+        model = opened(tiny_model, load_in_4bit=True, precision="bf16", targets=targets)
         if evaluates:
             model.model.eval()
             with torch.no_grad():
@@ -393,7 +394,9 @@ def test_bf16_comes_from_what_the_processor_says(monkeypatch):
 
 @pytest.mark.slow
 def test_smollm2_learns_in_a_few_steps(smollm2, tmp_path):
-    rows = [{"instruction": "Answer in JSON.", "input": f"今天 {i}", "output": f'{{"mood": {i % 3}}}'} for i in range(8)]
+    rows = [
+        {"instruction": "Answer in JSON.", "input": f"今天 {i}", "output": f'{{"mood": {i % 3}}}'} for i in range(8)
+    ]
     forge.write_rows(pl.DataFrame(rows), tmp_path / "rows")
     (tmp_path / "tokens").mkdir()
     run = forge.LocalRun(scratch=tmp_path)

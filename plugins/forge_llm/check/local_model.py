@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,10 @@ class LocalModel:
         self._open(threads)
 
     def _open(self, threads: int) -> None:
+        # threads that spin while they wait for each other starve one another where cores are shared
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         import llama_cpp
+        from jinja2 import TemplateError
 
         def take(level: int, text: str) -> None:
             if level == ERROR:
@@ -48,6 +52,9 @@ class LocalModel:
                 n_threads_batch=threads,
                 verbose=False,
             )
+        except TemplateError as error:
+            self._stack.close()
+            raise _unusable_template(self.path.name, error) from error
         except (ValueError, RuntimeError) as error:
             self._stack.close()
             reason = self._errors[0] if self._errors else error
@@ -85,7 +92,7 @@ class LocalModel:
             )
             return str(formatter(messages=list(messages)).prompt)
         except (TemplateError, ValueError) as error:
-            raise StepError(f"the chat template in `{self.path.name}` can't be rendered: {error}") from error
+            raise _unusable_template(self.path.name, error) from error
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of rendered *text*; the template has written every special token already."""
@@ -161,6 +168,10 @@ class LocalModel:
         if token < 0:
             return ""
         return str(self._api.llama_vocab_get_text(self._vocabulary, token).decode("utf-8"))
+
+
+def _unusable_template(name: str, error: Exception) -> StepError:
+    return StepError(f"the chat template in `{name}` can't be rendered: {error}")
 
 
 def shared_start(left: Sequence[int], right: Sequence[int]) -> int:

@@ -121,7 +121,7 @@ def _fit_tokenizer(tokenizer: Any, metadata: dict[str, Any], name: str) -> None:
     if way not in PRE_TOKENIZERS:
         raise forge.StepError(
             f"`{name}` cuts words in a way that is not known here: `tokenizer.ggml.pre` is `{way}`",
-            hint="take the model's Hugging Face folder: `use = \"model.local\"`",
+            hint='take the model\'s Hugging Face folder: `use = "model.local"`',
         )
     _cut_words(tokenizer.backend_tokenizer, PRE_TOKENIZERS[way])
 

@@ -4,9 +4,6 @@ peft computes the adapter in fp32 beside a bf16 layer, copies each input for it,
 keeps all that for the way back. Here the adapter is computed in the layer's type, its product is added in place, a
 mask costs two random bytes an input, and 4-bit weights are opened once on each way. In fp32 the gradients
 are peft's (tested); in bf16 they are as exact as bf16 is. The adapter's own weights and moments stay fp32.
-
-It also keeps clear of bitsandbytes' shortcut for inference on a CPU, which repacks a layer's weights when it is first
-called without gradients, as an evaluation does, and from then on lets no gradient through it.
 """
 
 from __future__ import annotations
@@ -27,7 +24,9 @@ def speed_up(model: Any) -> int:
     from peft.tuners.lora.bnb import Linear4bit
 
     kinds = (Linear, Linear4bit)
-    layers = [m for m in model.modules() if isinstance(m, kinds) and not m.lora_variant and not any(m.lora_bias.values())]
+    layers = [
+        m for m in model.modules() if isinstance(m, kinds) and not m.lora_variant and not any(m.lora_bias.values())
+    ]
     operation = _operation()
     for layer in layers:
         base, dropout = layer.base_layer, layer.lora_dropout[ADAPTER]
@@ -75,21 +74,21 @@ def _weight(base: Any, dtype: torch.dtype) -> torch.Tensor:
     """Return the layer's weight in *dtype*, opened if it is 4-bit."""
     state = getattr(base.weight, "quant_state", None)
     if state is None:
-        return base.weight  # type: ignore[no-any-return]
+        return base.weight
     from bitsandbytes.functional import dequantize_4bit
 
-    return dequantize_4bit(base.weight.data, state).to(dtype)  # type: ignore[no-any-return]
+    return dequantize_4bit(base.weight.data, state).to(dtype)
 
 
 def _operation() -> Any:
     """Return the operation; its class needs torch to be defined."""
     import torch
 
-    class AdaptedLinear(torch.autograd.Function):
+    class AdaptedLinear(torch.autograd.Function):  # type: ignore[misc]
         """y = x Wᵀ + bias + s (x ∘ kept) Aᵀ Bᵀ, and its gradients for x, A and B."""
 
         @staticmethod
-        def forward(  # type: ignore[override]
+        def forward(
             context: Any,
             x: torch.Tensor,
             first: torch.Tensor,
@@ -107,7 +106,7 @@ def _operation() -> Any:
             return answer
 
         @staticmethod
-        def backward(context: Any, gradient: torch.Tensor) -> Any:  # type: ignore[override]
+        def backward(context: Any, gradient: torch.Tensor) -> Any:
             x, first, second, inner, kept = context.saved_tensors
             seen = _hidden(x, kept)
             inward = (gradient @ second.to(x.dtype)) * context.scaling

@@ -56,9 +56,9 @@ class PeftModel:
         from torch.nn import functional
 
         ids, mask, labels = padded(batch)
-        logits = self.model(
-            input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=False
-        ).logits[:, :-1]
+        logits = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=False).logits[
+            :, :-1
+        ]
         wanted = labels[:, 1:].to(self.device)
         learned = wanted >= 0
         return functional.cross_entropy(logits[learned].float(), wanted[learned], reduction="sum") / terms
@@ -100,6 +100,7 @@ def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> Pe
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute that transformers renames
         adapted = get_peft_model(model, lora)
+    _keep_four_bits_as_they_are(adapted)
     speed_up(adapted)
     return PeftModel(adapted, attention, device)
 
@@ -121,6 +122,19 @@ def padded(batch: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor, torch.T
     return ids, mask, labels
 
 
+def _keep_four_bits_as_they_are(model: Any) -> None:
+    """Switch off bitsandbytes' repacking for inference on a CPU.
+
+    A layer that is called without gradients, as an evaluation does, would be repacked for good, and from then on let
+    no gradient through to the layers before it: training would go on, and learn next to nothing.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
 def _is_stateless(config: Any) -> bool:
     """Say whether only attention joins tokens, through transformers' interface, so that a flat batch is exact."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -129,4 +143,4 @@ def _is_stateless(config: Any) -> bool:
         return False
     cls = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     layers = set(getattr(config, "layer_types", None) or _STATELESS)
-    return bool(cls._supports_attention_backend and not cls._is_stateful and layers <= _STATELESS)  # noqa: SLF001
+    return bool(cls._supports_attention_backend and not cls._is_stateful and layers <= _STATELESS)

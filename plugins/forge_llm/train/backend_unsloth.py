@@ -37,7 +37,7 @@ class UnslothModel:
         answer = self.model(
             input_ids=ids.cuda(), attention_mask=mask.cuda(), labels=labels.cuda(), num_items_in_batch=terms
         )
-        return answer.loss  # type: ignore[no-any-return]
+        return answer.loss
 
 
 def open_model(base: Path, step: LoraTrainer, precision: str, longest: int) -> UnslothModel:

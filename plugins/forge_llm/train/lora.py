@@ -55,7 +55,7 @@ class LoraTrainer:
     eval_every: int | None = attrs.field(default=None, validator=optional(ge(1)))
     seed: int = 42
     save_every: int = forge.setting(25, validator=ge(1))
-    recompute: bool = forge.setting(False)
+    recompute: bool = forge.setting(default=False)
 
     def facts(self) -> dict[str, str]:
         """Return what ``auto`` stands for on this machine; it belongs to the key."""
@@ -65,7 +65,7 @@ class LoraTrainer:
             "precision": device.precision(self.precision),
         }
 
-    def train(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> None:
+    def train(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> None:  # noqa: PLR0915 - read from top to bottom
         """Train, and leave the adapter, `metrics.json`, `trainer.json`, the curve and its picture."""
         # The data, and the order in which it comes.
         samples = [sample for sample in read_samples(inputs["data"], "data") if sample.learned]
@@ -76,7 +76,9 @@ class LoraTrainer:
         steps = min(steps, self.max_steps) if self.max_steps else steps
         order = order[: steps * whole]
         facts = self.facts()
-        settings = {name: value for name, value in attrs.asdict(self).items() if name not in ("save_every", "recompute")}
+        settings = {
+            name: value for name, value in attrs.asdict(self).items() if name not in ("save_every", "recompute")
+        }
         run_of = {
             "data": order_digest(samples, order),
             "base": inputs["base"].digest,
@@ -186,7 +188,7 @@ class LoraTrainer:
         model.model.eval()
         with torch.no_grad():
             batches = (by_length[start : start + self.batch] for start in range(0, len(by_length), self.batch))
-            loss = sum(model.loss(batch, terms).item() for batch in batches)
+            loss = sum(float(model.loss(batch, terms)) for batch in batches)
         model.model.train()
         return loss
 

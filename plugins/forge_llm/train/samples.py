@@ -74,7 +74,9 @@ def data_order(count: int, epochs: float, seed: int) -> list[int]:
 
 def order_digest(samples: Sequence[Sample], order: Sequence[int]) -> str:
     """Return a digest of what is trained on, in its order: ids, tokens and masks."""
-    contents = [hashlib.blake2b(repr((s.id, list(s.ids), s.learned)).encode(), digest_size=16).digest() for s in samples]
+    contents = [
+        hashlib.blake2b(repr((s.id, list(s.ids), s.learned)).encode(), digest_size=16).digest() for s in samples
+    ]
     digest = hashlib.blake2b(digest_size=16)
     for index in order:
         digest.update(contents[index])
@@ -83,7 +85,9 @@ def order_digest(samples: Sequence[Sample], order: Sequence[int]) -> str:
 
 def shared_beginning(samples: Sequence[Sample]) -> int:
     """Return how many tokens all samples begin with, short of the first that any of them learns."""
-    limit = min(min(sample.learned[0] if sample.learned else len(sample.ids) - 1, len(sample.ids) - 1) for sample in samples)
+    limit = min(
+        min(sample.learned[0] if sample.learned else len(sample.ids) - 1, len(sample.ids) - 1) for sample in samples
+    )
     first = samples[0].ids
     for length in range(limit):
         if any(sample.ids[length] != first[length] for sample in samples):

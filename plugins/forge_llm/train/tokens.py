@@ -81,7 +81,7 @@ class Tokens:
             raise forge.StepError(f"no row of table `{name}` can be learned from: all {frame.height} were dropped")
         if straddling:
             run.warn(f"part `{name}`: {straddling} tokens hold the end of a prompt and the start of an answer")
-        schema = {
+        schema: dict[str, Any] = {
             "id": pl.String,
             "input_ids": pl.List(pl.Int32),
             "loss_mask": pl.List(pl.Boolean),
