@@ -29,6 +29,7 @@ from forge.core.errors import ForgeError, StepError, StoreError
 from forge.core.record import Record
 from forge.plugin.context import Artifact
 from forge.plugin.discovery import Registry
+from forge.plugin.fingerprint import describe, digest_data, fingerprint, module_digests
 from forge.plugin.parameters import files_of, structure
 from forge.run.job import Job
 from forge.run.ledger import Ledger
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-Send = "Callable[[dict[str, Any]], None]"
-
 
 def main() -> None:
     """Serve jobs until the input closes."""
@@ -52,7 +51,7 @@ def main() -> None:
         with lock:
             events.write(json.dumps(event, ensure_ascii=False) + "\n")
 
-    registry = Registry()
+    worker = Worker(Registry(), send)
     for line in iter(_lines().get, None):
         job = Job.load(line)
         try:
@@ -61,77 +60,87 @@ def main() -> None:
         except StoreError as error:
             send(_failed(error.message, error.hint, None, error.exit_code))
         else:
-            send(run(job, registry, send))
+            send(worker.run(job))
 
 
-def run(job: Job, registry: Registry, send: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Run one job, or find that another process has done it meanwhile, and return the last event."""
-    try:
-        store = Store.open(Path(job.store))
-        actions = Actions(store)
-        with actions.claim(job.key) as heart:
-            if actions.find(job.key) is not None:
-                return {"event": "done", "ran": False}
-            send({"event": "started"})
-            actions.publish(_perform(job, registry, store, actions, send, heart.beat))
-            actions.clear(job.key)
-    except ForgeError as error:
-        return _failed(error.message, error.hint, None, error.exit_code)
-    except Exception as error:  # noqa: BLE001  # the boundary: a plugin's bug must not take the worker with it
-        return _failed(f"{type(error).__name__}: {error}", None, _plugin_traceback(error), 1)
-    return {"event": "done", "ran": True}
+@attrs.define
+class Worker:
+    """Run jobs one after another; *send* takes events as JSON values, *checked* are modules whose code was compared."""
 
+    registry: Registry
+    send: Callable[[dict[str, Any]], None]
+    checked: set[str] = attrs.Factory(set)
 
-def _perform(
-    job: Job,
-    registry: Registry,
-    store: Store,
-    actions: Actions,
-    send: Callable[[dict[str, Any]], None],
-    beat: Callable[[], None],
-) -> Record:
-    begun, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-    found = registry.find(job.use)
-    instance, complaints = structure(found.cls, job.spec, Path(job.root))
-    if complaints:
-        raise ForgeError("; ".join(c.message for c in complaints))
-    ledger = Ledger(actions.scratch(job.key), job.threads, send, beat)
-    with store.staging() as staging:
-        out = staging / "out"
-        out.mkdir()
-        trees = {name: store.publish_tree(store.tree(digest).part(part)) for name, digest, part in job.inputs}
-        if job.kind == "check":
-            _keep_files(instance, store)
-        inputs = {}
-        for index, (name, tree) in enumerate(trees.items()):
-            store.checkout(tree, staging / f"in{index}")
-            inputs[name] = Artifact(name, staging / f"in{index}", tree.digest)
-        work = Work(job, instance, inputs, trees, out, ledger, store)
-        rows = perform(work)
-        _check_files(instance, job)
-        tree = store.add_tree(out)
-        return Record(
-            key=job.key,
-            step=job.step,
-            kind=job.kind,
-            use=job.use,
-            action=dict(job.action),
-            inputs={name: tree.digest for name, tree in trees.items()},
-            tree=tree.digest,
-            seconds=round(time.monotonic() - begun, 3),
-            size=tree.size,
-            rows_in=work.rows_in,
-            rows_out=sum(rows.values()) if rows else None,
-            rows=rows,
-            drops=ledger.drops,
-            tallies=ledger.tallies,
-            examples=ledger.examples,
-            warnings=ledger.warnings,
-            code=job.code,
-            started=started,
-            host=socket.gethostname(),
-            forge=forge.__version__,
-        )
+    def run(self, job: Job) -> dict[str, Any]:
+        """Run one job, or find that another process has done it meanwhile, and return the last event."""
+        try:
+            store = Store.open(Path(job.store))
+            actions = Actions(store)
+            with actions.claim(job.key) as heart:
+                if actions.find(job.key) is not None:
+                    return {"event": "done", "ran": False}
+                self.send({"event": "started"})
+                actions.publish(self._perform(job, store, actions, heart.beat))
+                actions.clear(job.key)
+        except ForgeError as error:
+            return _failed(error.message, error.hint, None, error.exit_code)
+        except Exception as error:  # noqa: BLE001  # the boundary: a plugin's bug must not take the worker with it
+            return _failed(f"{type(error).__name__}: {error}", None, _plugin_traceback(error), 1)
+        return {"event": "done", "ran": True}
+
+    def _perform(self, job: Job, store: Store, actions: Actions, beat: Callable[[], None]) -> Record:
+        begun, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        found = self.registry.find(job.use)
+        self._check_code(found.cls, job)
+        instance, complaints = structure(found.cls, job.spec, Path(job.root))
+        if complaints:
+            raise ForgeError("; ".join(c.message for c in complaints))
+        ledger = Ledger(actions.scratch(job.key), job.threads, self.send, beat)
+        with store.staging() as staging:
+            out = staging / "out"
+            out.mkdir()
+            trees = {name: store.publish_tree(store.tree(digest).part(part)) for name, digest, part in job.inputs}
+            if job.kind == "check":
+                _keep_files(instance, store)
+            inputs = {}
+            for index, (name, tree) in enumerate(trees.items()):
+                store.checkout(tree, staging / f"in{index}")
+                inputs[name] = Artifact(name, staging / f"in{index}", tree.digest)
+            work = Work(job, instance, inputs, trees, out, ledger, store)
+            rows = perform(work)
+            _check_files(instance, job)
+            tree = store.add_tree(out)
+            return Record(
+                key=job.key,
+                step=job.step,
+                kind=job.kind,
+                use=job.use,
+                action=dict(job.action),
+                inputs={name: tree.digest for name, tree in trees.items()},
+                tree=tree.digest,
+                seconds=round(time.monotonic() - begun, 3),
+                size=tree.size,
+                rows_in=work.rows_in,
+                rows_out=sum(rows.values()) if rows else None,
+                rows=rows,
+                drops=ledger.drops,
+                tallies=ledger.tallies,
+                examples=ledger.examples,
+                warnings=ledger.warnings,
+                code=job.code,
+                started=started,
+                host=socket.gethostname(),
+                forge=forge.__version__,
+            )
+
+    def _check_code(self, cls: type, job: Job) -> None:
+        """Refuse to run other code than the key says: a plugin that was edited between the plan and its import."""
+        if cls.__module__ in self.checked:
+            return
+        packages = frozenset(module.partition(".")[0] for module in self.registry.modules.values())
+        if module_digests(fingerprint(cls, packages, describe, digest_data)) != job.action["code"]:
+            raise StepError(f"the code of `{job.use}` changed after the build was planned", hint="build again")
+        self.checked.add(cls.__module__)
 
 
 def _keep_files(instance: Any, store: Store) -> None:
