@@ -131,7 +131,7 @@ class BuildView:
 
     def summary(self, project: Project, outcome: Outcome, out: Console | None = None) -> None:
         """Print a table of all steps, the receipts of checks, and what failed."""
-        out = console()
+        out = out if out is not None else console()
         table = grid(
             "step", "status", "rows in", "rows out", "seconds", "size", right=("rows in", "rows out", "seconds", "size")
         )

@@ -1,5 +1,6 @@
 """A build of hits: free, and told as such."""
 
+import json
 import time
 
 import pytest
@@ -178,3 +179,20 @@ def test_a_moved_project_is_all_hits_with_its_store(built, tmp_path):
         (tmp_path / path).write_bytes((built.root / path).read_bytes())
     moved = built.forge("build", str(tmp_path / "forge.toml"), "--store", "store")
     assert (0, True) == (moved.exit_code, "5 hit in" in moved.stdout)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_the_short_way_says_what_the_full_way_says(settled, form):
+    def build():
+        done = settled.forge("build", "forge.toml", *form)
+        lines = [line for line in done.stdout.splitlines() if " in 0." not in line and '"seconds"' not in line]
+        return done.exit_code, [line for line in lines if '"finished"' not in line]
+
+    build()
+    [snapshot] = [p for p in (settled.store / "builds").glob("*.snapshot") if json.loads(p.read_text())["text"]]
+    short = build()
+    taken = snapshot.stat().st_mtime_ns
+    snapshot.unlink()
+    assert build() == short
+    assert short[1]
+    assert snapshot.stat().st_mtime_ns > taken
