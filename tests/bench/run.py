@@ -60,7 +60,8 @@ def clean(folder: Path) -> None:
         shutil.rmtree(folder / f"clean{attempt}")
     ours = statistics.median(pair[0] for pair in pairs)
     ratio = statistics.median(peer / ours for ours, peer in pairs)
-    print(f"cleaning           {RECORDS / ours:8.0f} rows/s   {ours:.1f} s for {RECORDS:,}   × plain Python {ratio:.1f}")
+    speed = f"{RECORDS / ours:8.0f} rows/s   {ours:.1f} s for {RECORDS:,}"
+    print(f"cleaning           {speed}   × plain Python {ratio:.1f}")
 
 
 def train(folder: Path) -> None:

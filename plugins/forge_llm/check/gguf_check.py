@@ -17,7 +17,7 @@ from forge_llm.chat_format import UnusableRow, encode, prompt_of, render
 from forge_llm.check.decoding import greedy
 from forge_llm.check.figures import SAME, Reply, check_bounds, figures, judge, names
 from forge_llm.check.labels import Labels, read_labels
-from forge_llm.check.local_model import LocalModel, shared_start
+from forge_llm.check.local_model import LocalModel, shared_start, wait_asleep
 from forge_llm.export.model_folder import MODEL, find_folder
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class GgufCheck:
 
     def check(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Finding]:
         """Ask the file, ask the reference, and judge."""
+        wait_asleep()
         from forge_llm.check.reference import ReferenceModel
 
         labels = read_labels(self.schema)

@@ -32,8 +32,7 @@ class LocalModel:
         self._open(threads)
 
     def _open(self, threads: int) -> None:
-        # threads that spin while they wait for each other starve one another where cores are shared
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        wait_asleep()
         import llama_cpp
         from jinja2 import TemplateError
 
@@ -168,6 +167,14 @@ class LocalModel:
         if token < 0:
             return ""
         return str(self._api.llama_vocab_get_text(self._vocabulary, token).decode("utf-8"))
+
+
+def wait_asleep() -> None:
+    """Let threads that wait for one another sleep: where cores are shared, those that spin take a hundred times longer.
+
+    It holds for libraries that are loaded later, and torch's OpenMP is llama.cpp's too: call it before either.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _unusable_template(name: str, error: Exception) -> StepError:

@@ -1,5 +1,4 @@
 """The model through transformers and peft: on a CPU or a GPU, in fp32, bf16 or over NF4."""
-# NOTE for helper-3: read train/NOTE_FROM_LEAD.txt
 
 from __future__ import annotations
 
