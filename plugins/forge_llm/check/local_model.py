@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from forge import StepError
 from forge_llm.check.decoding import Grammar
 from forge_llm.export.llama_cpp_files import ERROR, TEMPLATE, llama_log, metadata_value
+from forge_llm.export.threads import wait_asleep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -167,14 +167,6 @@ class LocalModel:
         if token < 0:
             return ""
         return str(self._api.llama_vocab_get_text(self._vocabulary, token).decode("utf-8"))
-
-
-def wait_asleep() -> None:
-    """Let threads that wait for one another sleep: where cores are shared, those that spin take a hundred times longer.
-
-    It holds for libraries that are loaded later, and torch's OpenMP is llama.cpp's too: call it before either.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _unusable_template(name: str, error: Exception) -> StepError:

@@ -18,6 +18,7 @@ from forge_llm.export.model_folder import (
     refuse_quantised,
     shards,
 )
+from forge_llm.export.threads import wait_asleep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +70,7 @@ class Merged:
 
     def export(self, inputs: Mapping[str, Artifact], out: Path, run: Run) -> None:
         """Merge ``adapter`` into ``base``."""
+        wait_asleep()
         base = find_folder(inputs["base"], MODEL)
         adapter = find_folder(inputs["adapter"], ADAPTER)
         refuse_quantised(read_config(base), inputs["base"].name)
