@@ -50,13 +50,15 @@ class Project:
         from forge.core.errors import UsageError
         from forge.plan.forecast import forecast
 
-        entry = forecast(self.graph.closure([self.step(name)]), self.store)[self.step(name)]
-        if entry.record is None:
-            manifest = self.graph.manifest.path
+        entries = forecast(self.graph.closure([self.step(name)]), self.store)
+        record = entries[self.step(name)].record
+        if record is None:
+            first = next(e for e in entries.values() if e.will == "run")
             raise UsageError(
-                f"step `{name}` is not built: {entry.because}", hint=f"run `forge build {manifest} {self.step(name)}`"
+                f"step `{name}` is not built as things are now: `{first.step.name}` would run ({first.because})",
+                hint=f"run `forge build {self.graph.manifest.path} {self.step(name)}`",
             )
-        return entry.record
+        return record
 
 
 def open_project(path: str, sets: tuple[str, ...], store_path: str | None, targets: tuple[str, ...] = ()) -> Project:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forge import Chat
+    from forge_llm.check.local_model import Reader
 
 CONTEXT = 4096
 TEMPERATURE = 0.7
@@ -60,13 +61,11 @@ class GgufChat:
     context: int = CONTEXT
     threads: int = attrs.field(factory=_cores)
     seed: int = 0
-    _model: LocalModel | None = attrs.field(default=None, init=False)
+    _opened: tuple[LocalModel, Reader] | None = attrs.field(default=None, init=False)
 
     def stream(self, history: Sequence[Mapping[str, str]]) -> Iterable[str]:
         """Yield the reply to *history* in pieces."""
-        if self._model is None:
-            self._model = LocalModel(self.path, context=self.context, threads=self.threads)
-        model = self._model
+        model, reader = self._open()
         ids = model.encode(model.render(with_system(history, self.system), generate=True))
         room = self.context - len(ids)
         if room < 1:
@@ -74,14 +73,22 @@ class GgufChat:
                 f"the conversation has {len(ids)} tokens, the context is {self.context}", hint="start a new one"
             )
         # a turn of its own seed, so that the same words in the same place get the same answer
-        drawn = decode(model, ids, min(self.longest, room), temperature=self.temperature, seed=self.seed + len(history))
+        drawn = decode(
+            reader, ids, min(self.longest, room), temperature=self.temperature, seed=self.seed + len(history)
+        )
         yield from model.stream(token for token in drawn if not model.ends(token))
 
     def close(self) -> None:
         """Give the memory back."""
-        if self._model is not None:
-            self._model.__exit__(None, None, None)
-            self._model = None
+        if self._opened is not None:
+            self._opened[0].__exit__(None, None, None)
+            self._opened = None
+
+    def _open(self) -> tuple[LocalModel, Reader]:
+        if self._opened is None:
+            model = LocalModel(self.path)
+            self._opened = (model, model.reader(context=self.context, threads=self.threads))
+        return self._opened
 
 
 @attrs.define

@@ -69,8 +69,13 @@ def check(exported, rows, schema, tmp_path):
 
 @pytest.fixture
 def model(exported):
-    with LocalModel(exported / "gguf/tiny-Q4_K_M.gguf", context=512, threads=1) as loaded:
+    with LocalModel(exported / "gguf/tiny-Q4_K_M.gguf") as loaded:
         yield loaded
+
+
+@pytest.fixture
+def reader(model):
+    return model.reader(context=512, threads=1)
 
 
 def corrupted(exported, tmp_path, change):
@@ -114,6 +119,11 @@ def test_the_unrounded_file_agrees_with_the_model(check):
 def test_two_runs_leave_the_same_bytes_and_figures(check):
     first, text = check(), (check.out / "replies.jsonl").read_bytes()
     assert (first, text) == (check(), (check.out / "replies.jsonl").read_bytes())
+
+
+def test_how_many_are_asked_at_a_time_changes_no_answer(check):
+    alone, text = check(threads=1), (check.out / "replies.jsonl").read_bytes()
+    assert (alone, text) == (check(threads=3), (check.out / "replies.jsonl").read_bytes())
 
 
 def test_a_figure_below_its_bound_does_not_pass(check):
@@ -217,13 +227,13 @@ def test_a_file_that_is_cut_short_is_refused_by_name(check, exported, tmp_path):
         check(corrupted(exported, tmp_path, change))
 
 
-def test_hot_sampling_never_leaves_the_range(model):
+def test_hot_sampling_never_leaves_the_range(model, reader):
     labels = read_labels(None)
     grammar = model.grammar(labels.grammar())
     prompt = model.encode(model.render([{"role": "user", "content": "12 12 12"}], generate=True))
     texts = set()
     for seed in range(16):
-        drawn = list(decode(model, prompt, 200, grammar=grammar, temperature=20.0, seed=seed))
+        drawn = list(decode(reader, prompt, 200, grammar=grammar, temperature=20.0, seed=seed))
         assert model.ends(drawn[-1])
         text = model.decode(drawn[:-1])
         assert labels.in_range(json.loads(text)), text
@@ -236,25 +246,27 @@ def test_a_grammar_that_llama_cpp_can_not_read_is_an_error(model):
         model.grammar('root ::= "unfinished')
 
 
-def test_short_cuts_change_the_speed_and_not_the_reply(model, schema):
+def test_short_cuts_change_the_speed_and_not_the_reply(model, reader, schema):
     """Walking the free reply, and guessing, give what decoding token by token under the grammar gives."""
     grammar = model.grammar(read_labels(schema).grammar())
     prompts = [model.encode(model.render([{"role": "user", "content": text}], generate=True)) for text in "一二三四"]
-    slow = [greedy(model, prompt, 48, grammar=grammar) for prompt in prompts]
+    slow = [greedy(reader, prompt, 48, grammar=grammar) for prompt in prompts]
     guess = slow[0].tokens
     for prompt, expected in zip(prompts, slow, strict=True):
-        free = greedy(model, prompt, 48)
-        assert expected == greedy(model, prompt, 48, grammar=grammar, free=free)
-        assert expected == greedy(model, prompt, 48, grammar=grammar, guess=guess)
-        assert expected == greedy(model, prompt, 48, grammar=grammar, free=free, guess=guess[3:])
-        assert expected == greedy(model, prompt, 48, grammar=grammar, free=expected)
+        free = greedy(reader, prompt, 48)
+        assert expected == greedy(reader, prompt, 48, grammar=grammar, free=free)
+        assert expected == greedy(reader, prompt, 48, grammar=grammar, guess=guess)
+        assert expected == greedy(reader, prompt, 48, grammar=grammar, free=free, guess=guess[3:])
+        assert expected == greedy(reader, prompt, 48, grammar=grammar, free=expected)
 
 
-def test_what_prompts_share_is_read_once(model, monkeypatch):
+def test_what_prompts_share_is_read_once(model, reader, monkeypatch):
     read = []
-    run = model._run
-    monkeypatch.setattr(model, "_run", lambda ids, places, wanted: (read.append(len(places)), run(ids, places, wanted)))
+    run = reader._run
+    monkeypatch.setattr(
+        reader, "_run", lambda ids, places, wanted: (read.append(len(places)), run(ids, places, wanted))
+    )
     shared = model.encode("一个很长的共同的开头。" * 10)
-    model.logits_after([*shared, 5, 6])
-    model.logits_after([*shared, 7, 8, 9])
+    reader.logits_after([*shared, 5, 6])
+    reader.logits_after([*shared, 7, 8, 9])
     assert read == [len(shared) + 2, 3]

@@ -14,6 +14,7 @@ from attrs.validators import ge, gt, optional
 import forge
 from forge import StepError
 from forge_llm.chat_format import UnusableRow, encode, prompt_of, render
+from forge_llm.check.asking import Question, ask_all
 from forge_llm.check.decoding import greedy
 from forge_llm.check.figures import SAME, Reply, check_bounds, figures, judge, names
 from forge_llm.check.labels import Labels, read_labels
@@ -25,19 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from forge_llm.check.decoding import Decoded
+    from forge_llm.check.asking import Answer
     from forge_llm.check.reference import ReferenceModel
-
-
-@attrs.frozen
-class Question:
-    """Hold one row as it is asked: its place in the table, its messages, the wanted answer and the token ids."""
-
-    row: int
-    messages: Sequence[Mapping[str, str]]
-    expected: str
-    prompt: str
-    ids: Sequence[int]
 
 
 @attrs.frozen
@@ -81,9 +71,9 @@ class GgufCheck:
         reference = ReferenceModel(find_folder(inputs["reference"], MODEL), threads=threads)
         path = self._file(inputs["gguf"])
         run.log(f"checking {path.name}")
-        with LocalModel(path, context=self.context, threads=threads) as model:
+        with LocalModel(path) as model:
             same, details, questions = self._compare_prompts(inputs["data"], model, reference, run)
-            replies = self._ask(questions, model, reference, labels, run)
+            replies = self._ask(questions, model, reference, labels, threads, run)
         _write(replies, out)
         values: dict[str, Any] = {"rows": len(replies), **same, **figures(replies, labels)}
         return [judge(name, values[name], self.require, details.get(name, "")) for name in names(labels)]
@@ -151,45 +141,47 @@ class GgufCheck:
         model: LocalModel,
         reference: ReferenceModel,
         labels: Labels,
+        threads: int,
         run: forge.Run,
     ) -> list[Reply]:
-        grammar = model.grammar(labels.grammar()) if self.grammar else None
         compared = min(self.reference_rows, len(questions))
         total = len(questions) + compared
-        replies: list[Reply] = []
-        said: list[Decoded] = []
-        started, spoken = time.perf_counter(), 0
-        for number, question in enumerate(questions):
-            free = held = greedy(model, question.ids, self.max_tokens)
-            if grammar:
-                # without the grammar the speed is what a user sees; with it, the last reply is a good guess of this one
-                guess = said[-1].tokens if said else ()
-                held = greedy(model, question.ids, self.max_tokens, grammar=grammar, free=free, guess=guess)
-            said.append(held)
-            spoken += len(question.ids) + len(free.tokens)
-            replies.append(
-                Reply(
-                    row=question.row,
-                    prompt=question.prompt,
-                    expected=question.expected,
-                    text=model.decode(held.tokens),
-                    stopped=held.stopped,
-                    free=model.decode(free.tokens),
-                    free_stopped=free.stopped,
-                )
-            )
-            pace = (time.perf_counter() - started) / (number + 1)
-            run.progress(number + 1, total, seconds_per_row=round(pace, 2))
+        started = time.perf_counter()
+        rules = labels.grammar() if self.grammar else None
+        answers = ask_all(
+            model,
+            questions,
+            grammar=rules,
+            limit=self.max_tokens,
+            context=self.context,
+            threads=threads,
+            report=lambda done: run.progress(done, total),
+        )
         seconds = time.perf_counter() - started
+        spoken = sum(len(q.ids) + len(a.free.tokens) for q, a in zip(questions, answers, strict=True))
         run.log(f"{len(questions)} rows in {seconds:.1f} s, {spoken / seconds:.0f} tokens/s with prompts")
+        replies = [_reply(question, answer, model) for question, answer in zip(questions, answers, strict=True)]
+        grammar = model.grammar(rules) if rules else None
         for number, question in enumerate(questions[:compared]):
-            guess = said[number].tokens
+            guess = answers[number].held.tokens
             held = greedy(reference, question.ids, self.max_tokens, grammar=grammar, guess=guess)
             replies[number] = attrs.evolve(replies[number], reference=reference.decode(held.tokens))
             run.progress(len(questions) + number + 1, total)
         if compared:
             run.log(f"{compared} rows of the reference in {time.perf_counter() - started - seconds:.1f} s")
         return replies
+
+
+def _reply(question: Question, answer: Answer, model: LocalModel) -> Reply:
+    return Reply(
+        row=question.row,
+        prompt=question.prompt,
+        expected=question.expected,
+        text=model.decode(answer.held.tokens),
+        stopped=answer.held.stopped,
+        free=model.decode(answer.free.tokens),
+        free_stopped=answer.free.stopped,
+    )
 
 
 def _compare(

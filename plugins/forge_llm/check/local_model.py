@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import ctypes
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -23,54 +24,45 @@ BATCH = 512
 class LocalModel:
     """Hold a loaded GGUF file. Use it in a ``with`` block: it takes over what llama.cpp would print."""
 
-    def __init__(self, path: Path, *, context: int, threads: int) -> None:
-        self.path = path
-        self.context = context
-        self._stack = ExitStack()
-        self._errors: list[str] = []
-        self._held: list[int] = []
-        self._open(threads)
-
-    def _open(self, threads: int) -> None:
+    def __init__(self, path: Path) -> None:
         wait_asleep()
         import llama_cpp
-        from jinja2 import TemplateError
 
-        def take(level: int, text: str) -> None:
-            if level == ERROR:
-                self._errors.append(text)
-
-        self._api = llama_cpp
-        self._stack.enter_context(llama_log(take))
-        try:
-            self._llama = llama_cpp.Llama(
-                str(self.path),
-                n_ctx=self.context,
-                n_batch=BATCH,
-                n_threads=threads,
-                n_threads_batch=threads,
-                verbose=False,
-            )
-        except TemplateError as error:
+        self.path = path
+        self.api = llama_cpp
+        self.errors: list[str] = []
+        self._stack = ExitStack()
+        self._stack.enter_context(llama_log(self._hear))
+        llama_cpp.llama_backend_init()
+        parameters = llama_cpp.llama_model_default_params()
+        parameters.n_gpu_layers = 0
+        self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
+        if self.model is None:
             self._stack.close()
-            raise _unusable_template(self.path.name, error) from error
-        except (ValueError, RuntimeError) as error:
-            self._stack.close()
-            reason = self._errors[0] if self._errors else error
-            raise StepError(f"llama.cpp can't load `{self.path.name}`: {reason}") from error
-        self._stack.callback(self._llama.close)
-        self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
-        self._stack.callback(llama_cpp.llama_batch_free, self._batch)
-        self._vocabulary = llama_cpp.llama_model_get_vocab(self._llama.model)
-        self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocabulary)
-        self.template = metadata_value(self._llama.model, TEMPLATE)
-        self.end_token: int = llama_cpp.llama_vocab_eos(self._vocabulary)
+            raise StepError(f"llama.cpp can't load `{path.name}`: {self.reason()}")
+        self._stack.callback(llama_cpp.llama_model_free, self.model)
+        self.vocabulary = llama_cpp.llama_model_get_vocab(self.model)
+        self.size: int = llama_cpp.llama_vocab_n_tokens(self.vocabulary)
+        self.template = metadata_value(self.model, TEMPLATE)
+        self.end_token: int = llama_cpp.llama_vocab_eos(self.vocabulary)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def reader(self, *, context: int, threads: int) -> Reader:
+        """Return what reads tokens with a memory of its own; several may work at once."""
+        reader = Reader(self, context=context, threads=threads)
+        self._stack.callback(reader.close)
+        return reader
+
+    def grammar(self, text: str) -> Grammar:
+        """Read a GBNF grammar over the file's own vocabulary."""
+        grammar = Grammar(self.vocabulary, text)
+        self._stack.callback(grammar.close)
+        return grammar
 
     def render(self, messages: Sequence[Mapping[str, str]], *, generate: bool) -> str:
         """Render *messages* through the template in the file, as llama-cpp-python does."""
@@ -86,16 +78,20 @@ class LocalModel:
             formatter = Jinja2ChatFormatter(
                 self.template,
                 eos_token=self._text_of(self.end_token),
-                bos_token=self._text_of(self._api.llama_vocab_bos(self._vocabulary)),
+                bos_token=self._text_of(self.api.llama_vocab_bos(self.vocabulary)),
                 add_generation_prompt=generate,
             )
             return str(formatter(messages=list(messages)).prompt)
         except (TemplateError, ValueError) as error:
-            raise _unusable_template(self.path.name, error) from error
+            raise StepError(f"the chat template in `{self.path.name}` can't be rendered: {error}") from error
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of rendered *text*; the template has written every special token already."""
-        return list(self._llama.tokenize(text.encode(), add_bos=False, special=True))
+        content = text.encode()
+        room = len(content) + 8
+        tokens = (self.api.llama_token * room)()
+        count = self.api.llama_tokenize(self.vocabulary, content, len(content), tokens, room, False, True)  # noqa: FBT003 - a C function
+        return list(tokens[:count])
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Return the text of *tokens*; bytes that are no text become replacement characters."""
@@ -105,7 +101,7 @@ class LocalModel:
         """Yield the text of *tokens* as soon as whole characters are there."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for token in tokens:
-            piece = decoder.decode(self._llama.detokenize([token]))
+            piece = decoder.decode(self._piece(token))
             if piece:
                 yield piece
         rest = decoder.decode(b"", final=True)
@@ -114,13 +110,60 @@ class LocalModel:
 
     def ends(self, token: int) -> bool:
         """Say whether *token* ends a reply."""
-        return bool(self._api.llama_vocab_is_eog(self._vocabulary, token))
+        return bool(self.api.llama_vocab_is_eog(self.vocabulary, token))
 
-    def grammar(self, text: str) -> Grammar:
-        """Read a GBNF grammar over the file's own vocabulary."""
-        grammar = Grammar(self._vocabulary, text)
-        self._stack.callback(grammar.close)
-        return grammar
+    def reason(self) -> str:
+        """Return the last thing that llama.cpp complained of."""
+        return self.errors[-1] if self.errors else "it gives no reason"
+
+    def _hear(self, level: int, text: str) -> None:
+        if level == ERROR:
+            self.errors.append(text)
+
+    def _piece(self, token: int) -> bytes:
+        size = 32
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count = self.api.llama_token_to_piece(self.vocabulary, token, buffer, size, 0, False)  # noqa: FBT003 - a C function
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
+
+    def _text_of(self, token: int) -> str:
+        if token < 0:
+            return ""
+        return str(self.api.llama_vocab_get_text(self.vocabulary, token).decode("utf-8"))
+
+
+class Reader:
+    """Read tokens and give the logits that follow, with a KV cache of its own."""
+
+    def __init__(self, model: LocalModel, *, context: int, threads: int) -> None:
+        self.model = model
+        self._api = api = model.api
+        self._held: list[int] = []
+        parameters = api.llama_context_default_params()
+        parameters.n_ctx = context
+        parameters.n_batch = parameters.n_ubatch = BATCH
+        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        self._context = api.llama_init_from_model(model.model, parameters)
+        if self._context is None:
+            raise StepError(f"llama.cpp can't make a context of {context} tokens: {model.reason()}")
+        self._batch = api.llama_batch_init(BATCH, 0, 1)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._api.llama_batch_free(self._batch)
+        self._api.llama_free(self._context)
+
+    def ends(self, token: int) -> bool:
+        """Say whether *token* ends a reply."""
+        return self.model.ends(token)
+
+    def rewind(self, count: int) -> None:
+        """Forget all but the first *count* tokens, so that what comes next does not depend on what came before."""
+        self._held = self._held[:count]
 
     def logits_after(self, ids: Sequence[int], count: int = 1) -> Any:
         """Return the logits after each of the last *count* ids; what is shared with the last call stays cached."""
@@ -128,7 +171,7 @@ class LocalModel:
 
         ids = list(ids)
         keep = min(shared_start(self._held, ids), len(ids) - count)
-        memory = self._api.llama_get_memory(self._llama.ctx)
+        memory = self._api.llama_get_memory(self._context)
         if not self._api.llama_memory_seq_rm(memory, 0, keep, -1):
             # recurrent models can't forget a part of what they read
             self._api.llama_memory_clear(memory, True)  # noqa: FBT003 - a C function
@@ -140,12 +183,12 @@ class LocalModel:
             wanted = range(max(len(ids) - count, start), stop)
             self._run(ids, range(start, stop), wanted)
             for place in wanted:
-                row = self._api.llama_get_logits_ith(self._llama.ctx, place - start)
-                found.append(np.ctypeslib.as_array(row, (self.size,)).copy())
+                row = self._api.llama_get_logits_ith(self._context, place - start)
+                found.append(np.ctypeslib.as_array(row, (self.model.size,)).copy())
         self._held = ids
         logits = np.stack(found)
         if not np.isfinite(logits).all():
-            raise StepError(f"`{self.path.name}` gives logits that are no numbers: its weights are damaged")
+            raise StepError(f"`{self.model.path.name}` gives logits that are no numbers: its weights are damaged")
         return logits
 
     def _run(self, ids: Sequence[int], places: range, wanted: range) -> None:
@@ -158,19 +201,9 @@ class LocalModel:
             batch.n_seq_id[index] = 1
             batch.seq_id[index][0] = 0
             batch.logits[index] = place in wanted
-        status = self._api.llama_decode(self._llama.ctx, batch)
+        status = self._api.llama_decode(self._context, batch)
         if status != 0:
-            reason = self._errors[-1] if self._errors else f"status {status}"
-            raise StepError(f"llama.cpp can't run `{self.path.name}`: {reason}")
-
-    def _text_of(self, token: int) -> str:
-        if token < 0:
-            return ""
-        return str(self._api.llama_vocab_get_text(self._vocabulary, token).decode("utf-8"))
-
-
-def _unusable_template(name: str, error: Exception) -> StepError:
-    return StepError(f"the chat template in `{name}` can't be rendered: {error}")
+            raise StepError(f"llama.cpp can't run `{self.model.path.name}`: status {status}, {self.model.reason()}")
 
 
 def shared_start(left: Sequence[int], right: Sequence[int]) -> int:
