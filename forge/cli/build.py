@@ -44,7 +44,7 @@ def command(
         build = Build(project.graph, project.store, lambda: LocalExecutor(count), view.hear, offline)
         outcome = build.run()
     if outcome.exit_code == 0:
-        take(click.get_current_context().find_root().obj, project, build.keys, outcome, begun)
+        take(click.get_current_context().find_root().obj, project, build, outcome, begun)
     if as_json:
         json.dump(json_document(project, outcome), sys.stdout, ensure_ascii=False, indent=1)
         print()  # noqa: T201

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forge.cli.options import Project
     from forge.core.files import Files
     from forge.plan.keys import Keys
-    from forge.run.build import Outcome
+    from forge.run.build import Build, Outcome
 
 _GRAIN = 50_000_000
 """Nanoseconds: a file that is younger than the build's beginning by less could change again unseen."""
@@ -48,7 +48,7 @@ def answer(arguments: list[str]) -> int | None:
     return 0
 
 
-def take(arguments: list[str], project: Project, keys: Keys, outcome: Outcome, begun: float) -> None:
+def take(arguments: list[str], project: Project, build: Build, outcome: Outcome, begun: float) -> None:
     """Note what the answer to *arguments* is while nothing changes; *begun* is when the build read its first file."""
     from contextlib import suppress
 
@@ -57,10 +57,11 @@ def take(arguments: list[str], project: Project, keys: Keys, outcome: Outcome, b
 
     files: dict[str, list[int] | None] = {}
     newest = int(begun * 1e9) - _GRAIN
-    for path in _inputs(project, keys):
+    for path in _inputs(project, build.keys):
         files[path] = signature = _signature(path)
         if signature is None or max(signature[1], signature[2]) >= newest:
             return
+    files |= {path: _signature(path) for path in build.delivered}
     for result in outcome.results:
         if result.record is None:
             return

@@ -12,6 +12,7 @@ import attrs
 from forge.core.errors import ForgeError, StepError, StoreError
 from forge.plan.explain import reason_of
 from forge.plan.keys import Keys
+from forge.run.deliver import Delivery
 from forge.run.events import Event, Failure, Finished, Progressed, Started, StepResult, Warned
 from forge.run.job import Job
 from forge.store.actions import Actions
@@ -57,20 +58,23 @@ class Build:
     running: dict[str, tuple[list[Step], Action, float]] = attrs.field(factory=dict, init=False)
     reasons: dict[str, str] = attrs.field(factory=dict, init=False)
     keys: Keys = attrs.field(init=False)
+    name: str = attrs.field(init=False)
+    signatures: Signatures = attrs.field(init=False)
+    delivered: list[str] = attrs.field(factory=list, init=False)
     _last: dict[str, str] = attrs.field(factory=dict, init=False)
     started: Executor | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Open what is remembered of earlier builds."""
-        name = build_name(self.graph.manifest.name, self.graph.manifest.path)
+        self.name = build_name(self.graph.manifest.name, self.graph.manifest.path)
+        self.signatures = Signatures.load(self.store, self.name)
         self.actions = Actions(self.store)
-        self.keys = Keys(self.graph, Signatures.load(self.store, name))
-        self._last = self.actions.last(name)
+        self.keys = Keys(self.graph, self.signatures)
+        self._last = self.actions.last(self.name)
 
     def run(self) -> Outcome:
         """Build everything; a failed step stops only what needs it."""
         begun = time.monotonic()
-        name = build_name(self.graph.manifest.name, self.graph.manifest.path)
         waiting = dict(self.graph.steps)
         try:
             while waiting or self.running:
@@ -84,15 +88,10 @@ class Build:
             # what is remembered only makes the next build quicker and its reasons better: a store that can't be
             # written is good enough for hits, and has failed every step that had to run
             with suppress(StoreError):
-                self.actions.remember(name, keys)
-                self._save_signatures()
+                self.actions.remember(self.name, keys)
+                self.signatures.save()
         ordered = tuple(self.results[n] for n in self.graph.steps)
         return Outcome(ordered, time.monotonic() - begun)
-
-    def _save_signatures(self) -> None:
-        files = self.keys.files
-        if isinstance(files, Signatures):
-            files.save()
 
     def _advance(self, waiting: dict[str, Step]) -> bool:
         """Settle or start every step whose inputs are known; say whether anything moved."""
@@ -182,9 +181,23 @@ class Build:
                     )
 
     def _settle(self, step: Step, key: str, record: Record, status: Any, seconds: float) -> None:
-        self.trees[step.name] = self.store.tree(record.tree)
+        self.trees[step.name] = tree = self.store.tree(record.tree)
         because = self.reasons.get(step.name, "")
+        if callable(getattr(step.instance, "destination", None)):
+            try:
+                self._deliver(step, tree)
+            except (ForgeError, OSError) as error:
+                self._fail(step, key, _failure(error), seconds)
+                return
         self._finish(StepResult(step.name, step.kind, step.use, status, key, round(seconds, 3), record, None, because))
+
+    def _deliver(self, step: Step, tree: Tree) -> None:
+        """Put the artifact where its step wants it in the user's own tree."""
+        previous = self.actions.read(self._last[step.name]) if step.name in self._last else None
+        last = self.store.complete(previous.tree) if previous is not None else None
+        delivery = Delivery(step, self.graph.manifest.root, self.store, self.signatures)
+        self.delivered += [str(path) for path in delivery.paths(tree)]
+        delivery.make(tree, last, lambda message: self.listener(Warned(step.name, message)))
 
     def _fail(self, step: Step, key: str | None, failure: Failure, seconds: float = 0.0) -> None:
         self._finish(StepResult(step.name, step.kind, step.use, "failed", key, round(seconds, 3), None, failure))

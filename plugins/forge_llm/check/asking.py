@@ -56,7 +56,7 @@ def ask_all(
     Two questions on a core each are answered faster than one on two. How many are asked at a time changes no answer:
     every one starts from the same cache of what all prompts share, and guesses nothing but its own wanted answer.
     """
-    prefix = list(reduce(_shared, (list(question.ids) for question in questions)))
+    prefix = reduce(_shared, [list(question.ids) for question in questions])
     readers = max(1, min(threads, len(questions), MOST_READERS))
     free: SimpleQueue[tuple[Reader, Grammar | None]] = SimpleQueue()
     for _ in range(readers):

@@ -1,0 +1,87 @@
+"""Put artifacts where an exporter wants them in the user's own tree, and notice when they are touched there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from forge.core.errors import StepError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forge.core.artifact import Member, Tree
+    from forge.core.step import Step
+    from forge.store.base import Store
+    from forge.store.signatures import Signatures
+
+
+@attrs.frozen
+class Delivery:
+    """Lay one artifact out at the place that its step names; *signatures* spares reading what has not changed."""
+
+    step: Step
+    root: Path
+    store: Store
+    signatures: Signatures
+
+    def paths(self, tree: Tree) -> dict[Path, Member]:
+        """Return the file for each member: *to* itself where there is one, else files below it."""
+        place = self.root / self.step.instance.destination()
+        if len(tree.members) == 1:
+            return {place: next(iter(tree.members.values()))}
+        return {place / name: member for name, member in tree.members.items()}
+
+    def make(self, tree: Tree, last: Tree | None, warn: Callable[[str], None]) -> None:
+        """Write what is missing or other than it should be.
+
+        *last* is what this step put there before: whatever else is found there somebody else wrote or took away, and
+        *warn* says so before it is written over.
+        """
+        before = self.paths(last) if last is not None else {}
+        for path, member in self.paths(tree).items():
+            found = self._found(path)
+            if found == member.digest:
+                continue
+            known = before[path].digest if path in before else None
+            if found != known:
+                state = "deleted" if found is None else "changed" if known is not None else "another file"
+                name = path.relative_to(self.root)
+                warn(f"`{name}` was {state}{' since it was written' if known is not None else ''}: it is written again")
+            self._write(path, member)
+
+    def _found(self, path: Path) -> str | None:
+        """Return the digest of what lies at *path*, an empty one for what is no plain file, None for nothing."""
+        self._check_place(path)
+        try:
+            plain = stat.S_ISREG(path.lstat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return self.signatures.digest(path) if plain else ""
+
+    def _check_place(self, path: Path) -> None:
+        """Refuse to write through a link that leads out of the project."""
+        parent = path.parent
+        while not parent.exists():
+            parent = parent.parent
+        if not parent.resolve().is_relative_to(self.root.resolve()):
+            raise StepError(f"`{path}` lies outside the project: `{parent}` is a link to `{parent.resolve()}`")
+
+    def _write(self, path: Path, member: Member) -> None:
+        self.store.check_object(member.digest)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                raise StepError(f"`{path}` is a folder where step `{self.step.name}` puts a file", hint="move it away")
+            temporary = path.with_name(f".{path.name}.forge")
+            shutil.copyfile(self.store.object_path(member.digest), temporary)
+            temporary.chmod(0o755 if member.executable else 0o644)
+            os.replace(temporary, path)
+        except (FileExistsError, NotADirectoryError) as error:
+            hint = "move it away, or name another `to`"
+            raise StepError(f"`{path}` can't be written: a file is in the way", hint=hint) from error
