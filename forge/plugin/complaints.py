@@ -90,7 +90,7 @@ def complaints(error: BaseException, path: tuple[str, ...], cls: Any) -> list[Co
     text = str(error.args[0]) if error.args else repr(error)
     if text.startswith(("must be", "there is no file", "no file matches")):
         return [Complaint(path, f"`{name}` {text}" if text.startswith("must") else f"`{name}`: {text}")]
-    return [Complaint(path, _validator_words(text, name))]
+    return [Complaint(path, _validator_words(text, name), getattr(error, "hint", None))]
 
 
 def _validator_words(text: str, name: str) -> str:

@@ -259,3 +259,14 @@ def test_anything_may_stand_where_the_class_says_any(tmp_path):
         require: dict[str, Any]
 
     assert {"a": [1, "x"]} == structure(Free, {"require": {"a": [1, "x"]}}, tmp_path)[0].require
+
+
+def test_an_error_with_a_hint_keeps_it(tmp_path):
+    @attrs.frozen
+    class Picky:
+        least: int
+
+        def __attrs_post_init__(self):
+            raise StepError("`least` is no good", hint="try another")
+
+    assert structure(Picky, {"least": 1}, tmp_path) == (None, [Complaint((), "`least` is no good", "try another")])

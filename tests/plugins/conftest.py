@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -158,3 +159,11 @@ def save_random_adapter(base: Path, folder: Path, **options: object) -> None:
 def save_adapter() -> Callable[..., None]:
     """Return what saves a random LoRA adapter for a base, with settings of one's own."""
     return save_random_adapter
+
+
+def pytest_unconfigure() -> None:
+    """Close what llama-cpp-python leaves open, so that nothing is printed behind pytest's summary."""
+    module = sys.modules.get("llama_cpp._utils")
+    if module is not None:
+        module.outnull_file.close()
+        module.errnull_file.close()

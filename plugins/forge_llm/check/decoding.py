@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 FIRST_LOOKS = (1, 64, 1024)
 """So many of the likeliest tokens are shown to the grammar before all are: nearly always one of them fits."""
 
-RESUME_WITHIN = 8
-"""So far ahead is a guessed reply searched for the token that was said instead."""
+DRAFT, LONGEST_DRAFT = 4, 32
+"""Tokens of a guessed reply that are looked at in one pass: first, and when all before came true."""
+
+NEARBY = 8
+"""So far to both sides is a guessed reply searched for a token that was said instead of the next one."""
 
 
 class Model(Protocol):
@@ -135,19 +138,18 @@ def greedy(
     what the model would have said otherwise stands. It changes the speed and not the choice.
     """
     tokens: list[int] = []
-    known = free.everything if free is not None and grammar is not None else ()
     if grammar is not None:
         grammar.restart()
-        for token in known:
-            if not grammar.allowed([token])[0]:
-                break
-            if model.ends(token):
-                return Decoded(tuple(tokens), token)
-            grammar.accept(token)
-            tokens.append(token)
-    at = len(tokens)
+        known = free.everything if free is not None else ()
+        walked = _walk(model, grammar, known)
+        if walked.stopped:
+            return walked
+        tokens += walked.tokens
+    draft = _Draft(guess)
+    for token in tokens:
+        draft.hear(token)
     while len(tokens) < limit:
-        drafted = list(guess[at : at + limit - len(tokens) - 1])
+        drafted = draft.next(limit - len(tokens) - 1)
         several = model.logits_after([*prompt, *tokens, *drafted], len(drafted) + 1)
         for logits, expected in zip(several, [*drafted, None], strict=True):
             token = _choose(logits, grammar)
@@ -156,20 +158,57 @@ def greedy(
             if grammar is not None:
                 grammar.accept(token)
             tokens.append(token)
+            draft.hear(token)
             if token != expected:
-                at = _resume(guess, at, token)
                 break
-            at += 1
     return Decoded(tuple(tokens))
 
 
-def _resume(guess: Sequence[int], at: int, token: int) -> int:
-    """Return where *guess* goes on after *token* was said in place of ``guess[at]``.
+def _walk(model: Model, grammar: Grammar, known: Sequence[int]) -> Decoded:
+    """Take the *known* tokens as far as the grammar allows them."""
+    tokens: list[int] = []
+    for token in known:
+        if not grammar.allowed([token])[0]:
+            break
+        if model.ends(token):
+            return Decoded(tuple(tokens), token)
+        grammar.accept(token)
+        tokens.append(token)
+    return Decoded(tuple(tokens))
 
-    A token that stands a little further on was reached by leaving some out; any other took one's place.
+
+class _Draft:
+    """Follow a reply that resembles a guessed one, and say what may come next.
+
+    A token that the guess does not have nearby is waited out; one that it has shows where the two meet again.
+    The more tokens came true, the more are offered: a batch that is thrown away costs more than it can win.
     """
-    ahead = guess[at : at + RESUME_WITHIN]
-    return at + 1 + (ahead.index(token) if token in ahead else 0)
+
+    def __init__(self, guess: Sequence[int]) -> None:
+        self.guess = list(guess)
+        self.at = 0
+        self.sure = bool(self.guess)
+        self.length = DRAFT
+
+    def next(self, most: int) -> list[int]:
+        """Return at most *most* tokens that may come next; none while the reply goes its own way."""
+        if not self.sure:
+            return []
+        return self.guess[self.at : self.at + max(0, min(most, self.length))]
+
+    def hear(self, token: int) -> None:
+        """Take note of a token that was said."""
+        if self.at < len(self.guess) and self.guess[self.at] == token:
+            self.at += 1
+            self.length = min(2 * self.length, LONGEST_DRAFT) if self.sure else DRAFT
+            self.sure = True
+            return
+        self.length = DRAFT
+        near = range(max(0, self.at - NEARBY), min(self.at + NEARBY, len(self.guess)))
+        places = [place for place in near if self.guess[place] == token]
+        self.sure = bool(places)
+        if places:
+            self.at = min(places, key=lambda place: abs(place - self.at)) + 1
 
 
 def _choose(logits: Any, grammar: Grammar | None) -> int:
