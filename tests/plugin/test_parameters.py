@@ -267,6 +267,6 @@ def test_an_error_with_a_hint_keeps_it(tmp_path):
         least: int
 
         def __attrs_post_init__(self):
-            raise StepError("`least` is no good", hint="try another")
+            raise forge.StepError("`least` is no good", hint="try another")
 
     assert structure(Picky, {"least": 1}, tmp_path) == (None, [Complaint((), "`least` is no good", "try another")])
