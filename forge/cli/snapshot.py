@@ -76,7 +76,9 @@ def take(arguments: list[str], project: Project, build: Build, outcome: Outcome,
         "terminal": _rendered(project, outcome, arguments, terminal=True),
     }
     with suppress(StoreError):  # hits may come from a store that can't be written
-        project.store.write(project.store.root / "builds" / _name(arguments), json.dumps(snapshot).encode())
+        project.store.write(
+            project.store.root / "builds" / _name(arguments), json.dumps(snapshot).encode(), durable=False
+        )
 
 
 def _path(arguments: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -17,6 +18,7 @@ from forge.plugin.complaints import is_literal, is_sequence, is_table, is_union,
 _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 
 
+@lru_cache(maxsize=8)
 def strict_converter(root: Path) -> cattrs.Converter:
     """Return a converter that looks files up below *root* and takes nothing for what it is not."""
     converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from forge.plan.keys import Keys
 from forge.run.deliver import Delivery
 from forge.run.events import Event, Failure, Finished, Progressed, Started, StepResult, Warned
 from forge.run.job import Job
+from forge.run.schedule import Schedule
 from forge.store.actions import Actions
 from forge.store.signatures import Signatures, build_name
 
@@ -45,7 +47,11 @@ class Outcome:
 
 @attrs.define
 class Build:
-    """Build a graph into a store; *listener* hears of everything as it happens."""
+    """Build a graph into a store; *listener* hears of everything as it happens.
+
+    ``same`` maps the keys of actions that are queued or running to the steps that wait for them, ``running`` to when
+    they began.
+    """
 
     graph: Graph
     store: Store
@@ -55,7 +61,10 @@ class Build:
     actions: Actions = attrs.field(init=False)
     results: dict[str, StepResult] = attrs.field(factory=dict, init=False)
     trees: dict[str, Tree] = attrs.field(factory=dict, init=False)
-    running: dict[str, tuple[list[Step], Action, float]] = attrs.field(factory=dict, init=False)
+    schedule: Schedule = attrs.field(init=False)
+    same: dict[str, list[Step]] = attrs.field(factory=dict, init=False)
+    queue: deque[Action] = attrs.field(factory=deque, init=False)
+    running: dict[str, float] = attrs.field(factory=dict, init=False)
     reasons: dict[str, str] = attrs.field(factory=dict, init=False)
     keys: Keys = attrs.field(init=False)
     name: str = attrs.field(init=False)
@@ -71,15 +80,17 @@ class Build:
         self.actions = Actions(self.store)
         self.keys = Keys(self.graph, self.signatures)
         self._last = self.actions.last(self.name)
+        self.schedule = Schedule.of(self.graph.steps)
 
     def run(self) -> Outcome:
         """Build everything; a failed step stops only what needs it."""
         begun = time.monotonic()
-        waiting = dict(self.graph.steps)
         try:
-            while waiting or self.running:
-                moved = self._advance(waiting)
-                if self.running and not moved:
+            while self.schedule.ready or self.queue or self.running:
+                while self.schedule.ready:
+                    self._take_or_queue(self.graph.steps[self.schedule.ready.popleft()])
+                self._start_what_fits()
+                if self.running:
                     self._wait()
         finally:
             if self.started is not None:
@@ -93,61 +104,58 @@ class Build:
         ordered = tuple(self.results[n] for n in self.graph.steps)
         return Outcome(ordered, time.monotonic() - begun)
 
-    def _advance(self, waiting: dict[str, Step]) -> bool:
-        """Settle or start every step whose inputs are known; say whether anything moved."""
-        moved = False
-        for name, step in list(waiting.items()):
-            blocked = [n for n in step.needs if n in self.results and self.results[n].status in ("failed", "skipped")]
-            if blocked:
-                because = f"`{blocked[0]}` {self.results[blocked[0]].status}"
-                self._finish(StepResult(name, step.kind, step.use, "skipped", because=because))
-            elif any(n not in self.trees for n in step.needs) or not self._take_or_start(step):
-                continue
-            del waiting[name]
-            moved = True
-        return moved
-
-    def _take_or_start(self, step: Step) -> bool:
-        """Settle a step from the store, or start it if there is room; say whether it left the queue."""
+    def _take_or_queue(self, step: Step) -> None:
+        """Settle a step from the store, or queue it to run."""
         try:
             action = self.keys.action(step, self.trees)
         except (ForgeError, OSError) as error:
             self._fail(step, None, _failure(error))
-            return True
-        if action.key in self.running:
-            self.running[action.key][0].append(step)
-            return True
+            return
+        if action.key in self.same:
+            self.same[action.key].append(step)
+            return
         record = self.actions.find(action.key)
         if record is not None:
             self._settle(step, action.key, record, "hit", 0.0)
-            return True
-        if self.offline and step.network:
+        elif self.offline and step.network:
             hint = "build without `--offline`, or take a provider that runs here"
             refused = StepError(f"step `{step.name}` needs the network, which `--offline` forbids", hint=hint)
             self._fail(step, action.key, _failure(refused))
-            return True
-        if self.started is None:
+        else:
+            self.same[action.key] = [step]
+            self.queue.append(action)
+
+    def _start_what_fits(self) -> None:
+        """Start queued actions while there is room for them; a heavy one that must wait holds up no light one."""
+        if self.queue and self.started is None:
             self.started = self.executor()
-        if not self.started.has_room(heavy=step.heavy):
-            return False
+        waiting: deque[Action] = deque()
+        while self.queue and self.started is not None:
+            action = self.queue.popleft()
+            if self.started.has_room(heavy=self.same[action.key][0].heavy):
+                self._start(self.started, self.same[action.key][0], action)
+            else:
+                waiting.append(action)
+                if not self.started.has_room(heavy=False):
+                    break
+        waiting.extend(self.queue)
+        self.queue = waiting
+
+    def _start(self, executor: Executor, step: Step, action: Action) -> None:
         previous = self._last.get(step.name)
-        because = reason_of(action, self.actions.read(previous) if previous else None)
-        self.reasons[step.name] = because
-        trees = {i.step: self.trees[i.step].digest for i in step.inputs}
-        manifest, code = self.graph.manifest, self.keys.fingerprints(step)
+        self.reasons[step.name] = because = reason_of(action, self.actions.read(previous) if previous else None)
         job = Job.of(
             step,
             action,
-            trees=trees,
-            code=code,
-            root=str(manifest.root.absolute()),
+            trees={i.step: self.trees[i.step].digest for i in step.inputs},
+            code=self.keys.fingerprints(step),
+            root=str(self.graph.manifest.root.absolute()),
             store=str(self.store.root),
             threads=os.cpu_count() or 1,
         )
-        self.started.submit(job, heavy=step.heavy)
-        self.running[action.key] = ([step], action, time.monotonic())
+        executor.submit(job, heavy=step.heavy)
+        self.running[action.key] = time.monotonic()
         self.listener(Started(step.name, because))
-        return True
 
     def _wait(self) -> None:
         assert self.started is not None  # noqa: S101  # something is running
@@ -156,22 +164,21 @@ class Build:
                 self._hear(key, event)
 
     def _hear(self, key: str, event: dict[str, Any]) -> None:
-        steps, _, begun = self.running[key]
-        first = steps[0]
+        first = self.same[key][0]
         if event["event"] == "progress":
             self.listener(Progressed(first.name, event["done"], event["total"], event["figures"]))
         elif event["event"] == "warning":
             self.listener(Warned(first.name, event["message"]))
         elif event["event"] == "failed":
-            del self.running[key]
+            begun = self.running.pop(key)
             log = str(self.store.root / "logs" / f"{key}.log")
             failure = Failure(event["message"], event["hint"], event["traceback"], log, event["exit_code"])
-            for step in steps:
+            for step in self.same.pop(key):
                 self._fail(step, key, failure, time.monotonic() - begun)
         elif event["event"] == "done":
-            del self.running[key]
+            begun = self.running.pop(key)
             record = self.actions.find(key)
-            for index, step in enumerate(steps):
+            for index, step in enumerate(self.same.pop(key)):
                 if record is None:
                     self._fail(step, key, Failure(f"the result of step `{step.name}` is not in the store", exit_code=4))
                 else:
@@ -205,6 +212,13 @@ class Build:
     def _finish(self, result: StepResult) -> None:
         self.results[result.name] = result
         self.listener(Finished(result))
+        if result.status in ("hit", "ran"):
+            self.schedule.settled(result.name)
+            return
+        for name, needed in self.schedule.stopped(result.name):
+            step, because = self.graph.steps[name], f"`{needed}` {self.results[needed].status}"
+            self.results[name] = skipped = StepResult(name, step.kind, step.use, "skipped", because=because)
+            self.listener(Finished(skipped))
 
 
 def _failure(error: Exception) -> Failure:

@@ -63,6 +63,10 @@ def main() -> None:
             send(worker.run(job))
 
 
+_WORTH_SYNCING = 1.0
+"""Seconds of work from which a result is worth waiting for the disk; a cheaper one is made again after a power cut."""
+
+
 @attrs.define
 class Worker:
     """Run jobs one after another; *send* takes events as JSON values, *checked* are modules whose code was compared."""
@@ -70,17 +74,19 @@ class Worker:
     registry: Registry
     send: Callable[[dict[str, Any]], None]
     checked: set[str] = attrs.Factory(set)
+    stores: dict[str, Store] = attrs.Factory(dict)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one job, or find that another process has done it meanwhile, and return the last event."""
         try:
-            store = Store.open(Path(job.store))
+            store = self.stores.get(job.store) or self.stores.setdefault(job.store, Store.open(Path(job.store)))
             actions = Actions(store)
             with actions.claim(job.key) as heart:
                 if actions.find(job.key) is not None:
                     return {"event": "done", "ran": False}
                 self.send({"event": "started"})
-                actions.publish(self._perform(job, store, actions, heart.beat))
+                record = self._perform(job, store, actions, heart.beat)
+                actions.publish(record, durable=record.seconds >= _WORTH_SYNCING)
                 actions.clear(job.key)
         except ForgeError as error:
             return _failed(error.message, error.hint, None, error.exit_code)
@@ -99,7 +105,7 @@ class Worker:
         with store.staging() as staging:
             out = staging / "out"
             out.mkdir()
-            trees = {name: store.publish_tree(store.tree(digest).part(part)) for name, digest, part in job.inputs}
+            trees = {name: _input(store, digest, part) for name, digest, part in job.inputs}
             if job.kind == "check":
                 _keep_files(instance, store)
             inputs = {}
@@ -109,7 +115,8 @@ class Worker:
             work = Work(job, instance, inputs, trees, out, ledger, store)
             rows = perform(work)
             _check_files(instance, job)
-            tree = store.add_tree(out)
+            durable = time.monotonic() - begun >= _WORTH_SYNCING
+            tree = store.add_tree(out, durable=durable)
             return Record(
                 key=job.key,
                 step=job.step,
@@ -141,6 +148,12 @@ class Worker:
         if module_digests(fingerprint(cls, packages, describe, digest_data)) != job.action["code"]:
             raise StepError(f"the code of `{job.use}` changed after the build was planned", hint="build again")
         self.checked.add(cls.__module__)
+
+
+def _input(store: Store, digest: str, part: str) -> Tree:
+    """Return an input's tree; a part is published as a tree of its own, so that records can name it."""
+    tree = store.tree(digest)
+    return store.publish_tree(tree.part(part), durable=False) if part else tree
 
 
 def _keep_files(instance: Any, store: Store) -> None:

@@ -48,10 +48,12 @@ class Actions:
             return None
         return record if record.key == key else None
 
-    def publish(self, record: Record) -> None:
+    def publish(self, record: Record, *, durable: bool = True) -> None:
         """Write a record whose tree is published, under a seal that shows damage."""
         value = json.loads(canonical(record.to_json()))
-        self.store.write_json(self.record_path(record.key), {"record": value, "seal": digest_value("record", value)})
+        self.store.write_json(
+            self.record_path(record.key), {"record": value, "seal": digest_value("record", value)}, durable=durable
+        )
 
     def all(self) -> Iterator[Record]:
         """Yield every readable record."""
@@ -78,7 +80,7 @@ class Actions:
         """Note the action keys of a manifest's steps, over what was noted before."""
         known = self.last(manifest)
         if any(known.get(step) != key for step, key in keys.items()):
-            self.store.write_json(self._build_path(manifest), known | dict(keys))
+            self.store.write_json(self._build_path(manifest), known | dict(keys), durable=False)
 
     def _build_path(self, manifest: str) -> Path:
         return self.store.root / "builds" / f"{manifest}.json"

@@ -68,8 +68,11 @@ class Store:
         """Return where the bytes of *digest* lie."""
         return self.root / "objects" / digest[:2] / digest[2:]
 
-    def add_file(self, path: Path) -> Member:
-        """Take a file of the staging area into the objects by renaming it; nothing is copied."""
+    def add_file(self, path: Path, *, durable: bool = True) -> Member:
+        """Take a file of the staging area into the objects by renaming it; nothing is copied.
+
+        What is *durable* is on the disk when this returns (docs/decisions/0006-durability.md).
+        """
         with named_errors(self.root):
             info = path.lstat()
             if not stat.S_ISREG(info.st_mode):
@@ -79,7 +82,8 @@ class Store:
             target = self.object_path(member.digest)
             if _size(target) != info.st_size:
                 target.parent.mkdir(exist_ok=True)
-                _sync(path)
+                if durable:
+                    _sync(path)
                 path.chmod(_READ_ONLY)
                 path.replace(target)
             return member
@@ -102,7 +106,7 @@ class Store:
 
     # ---------------------------------------------------------------- trees
 
-    def add_tree(self, folder: Path) -> Tree:
+    def add_tree(self, folder: Path, *, durable: bool = True) -> Tree:
         """Publish all files below *folder*, members first, and return the tree."""
         members: dict[str, Member] = {}
         for base, folders, names in os.walk(folder):
@@ -112,12 +116,12 @@ class Store:
                 raise StepError(f"`{linked[0]}` is a link", hint="an artifact holds files and folders only")
             for name in sorted(names):
                 path = Path(base, name)
-                members[path.relative_to(folder).as_posix()] = self.add_file(path)
-        return self.publish_tree(Tree(members))
+                members[path.relative_to(folder).as_posix()] = self.add_file(path, durable=durable)
+        return self.publish_tree(Tree(members), durable=durable)
 
-    def publish_tree(self, tree: Tree) -> Tree:
+    def publish_tree(self, tree: Tree, *, durable: bool = True) -> Tree:
         """Write a tree whose members are stored already."""
-        self.write(self.tree_path(tree.digest), canonical(tree.to_json()), fresh=True)
+        self.write(self.tree_path(tree.digest), canonical(tree.to_json()), fresh=True, durable=durable)
         return tree
 
     def tree(self, digest: str) -> Tree:
@@ -192,7 +196,7 @@ class Store:
         finally:
             remove(folder)
 
-    def write(self, path: Path, data: bytes, *, fresh: bool = False) -> None:
+    def write(self, path: Path, data: bytes, *, fresh: bool = False, durable: bool = True) -> None:
         """Write a small file whole or not at all; with *fresh* an existing file is left as it is."""
         if fresh and _size(path) == len(data):
             return
@@ -203,15 +207,16 @@ class Store:
                 with temporary.open("wb") as file:
                     file.write(data)
                     file.flush()
-                    os.fsync(file.fileno())
+                    if durable:
+                        os.fsync(file.fileno())
                 temporary.replace(path)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
 
-    def write_json(self, path: Path, value: Any) -> None:
+    def write_json(self, path: Path, value: Any, *, durable: bool = True) -> None:
         """Write a JSON file whole or not at all."""
-        self.write(path, json.dumps(value, ensure_ascii=False, indent=1).encode())
+        self.write(path, json.dumps(value, ensure_ascii=False, indent=1).encode(), durable=durable)
 
 
 def remove(folder: Path) -> None:

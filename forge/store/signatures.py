@@ -65,7 +65,7 @@ class Signatures:
         """Write what is known now, if it moved."""
         if self.used != self.known:
             data = json.dumps(self.used, separators=(",", ":")).encode()
-            self.store.write(self.store.root / "builds" / f"{self.name}.signatures", data)
+            self.store.write(self.store.root / "builds" / f"{self.name}.signatures", data, durable=False)
 
 
 def build_name(manifest: str, path: Path) -> str:
