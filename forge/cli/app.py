@@ -17,12 +17,15 @@ COMMANDS = {
     "plan": "say what would run, and why",
     "check": "find problems before anything runs",
     "explain": "say which part of a step's key moved",
+    "accept": "keep a result whose code moved without a change of meaning",
     "show": "print a step's rows, statistics, drops, metrics or receipt",
+    "diff": "compare two builds: steps, rows, labels, figures",
+    "lineage": "say what a file was made of, or what was made of it",
     "get": "write a step's artifact as plain files",
     "verify": "repeat a GGUF file's receipt with local inference",
     "chat": "talk to a model",
     "plugins": "list step types and their parameters",
-    "store": "check and measure the store",
+    "store": "check, measure and clear the store",
 }
 INTERRUPTED = 130
 

@@ -28,6 +28,8 @@ def command(
     *, manifest: str, step: str, sets: tuple[str, ...], store_path: str | None, count: int, as_json: bool
 ) -> None:
     """Print what STEP made: rows, statistics, what was dropped and why, metrics, receipt."""
+    from rich.markup import escape
+
     from forge.cli.render import console, read_member, show_receipt, size_of
 
     project = options.open_project(manifest, sets, store_path)
@@ -42,6 +44,11 @@ def command(
     out = console()
     out.print(f"[bold]{record.step}[/]  {record.use}  {record.seconds:.1f} s  {size_of(record.size)}")
     out.print(f"[dim]key {record.key}[/]")
+    if record.accepted:
+        moved = escape("; ".join(record.accepted["moved"]))
+        out.print(
+            f"accepted on {record.accepted['when']}: made under key {record.accepted['from']}, since when {moved}"
+        )
     _ledger(out, record)
     for warning in record.warnings:
         out.print(f"[yellow]warning[/]: {warning}", markup=True)

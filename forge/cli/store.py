@@ -1,4 +1,4 @@
-"""`forge store`: check and measure the store."""
+"""`forge store`: check, measure and clear the store."""
 
 from __future__ import annotations
 
@@ -11,25 +11,123 @@ from forge.cli import options
 
 @click.group()
 def command() -> None:
-    """Check and measure the store."""
+    """Check, measure and clear the store."""
 
 
 @command.command("verify")
 @options.store
-def verify(*, store_path: str | None) -> int:
-    """Read every object, tree and record and compare its digest; exit 4 if one is damaged."""
+@click.option("--repair", is_flag=True, help="Set what is damaged aside, so that the next build makes it anew.")
+def verify(*, store_path: str | None, repair: bool) -> int:
+    """Read every object, tree and record and compare its digest; exit 4 if one is damaged and stays there."""
+    from rich.markup import escape
+
     from forge.cli.render import console
-    from forge.store.actions import Actions, describe_damage
+    from forge.store.actions import Actions
+    from forge.store.faults import describe_damage, leftovers, set_aside
 
     store = options.open_store(store_path, Path())
     faults = describe_damage(store, Actions(store))
+    stuck = set_aside(store, faults) if repair else []
     out = console()
     for fault in faults:
-        steps = ", ".join(f"`{s}`" for s in fault["steps"])
-        out.print(f"[bold red]{fault['fault']}[/]  {fault['path']}  {steps}")
+        detail = f"  {escape(fault.detail)}" if fault.detail else ""
+        steps = ", ".join(f"`{escape(s)}`" for s in fault.steps)
+        out.print(f"[bold red]{fault.fault}[/]  {escape(str(fault.path))}{detail}" + (f"  of {steps}" if steps else ""))
+    for what, count in leftovers(store).items():
+        out.print(f"[dim]{count:,} {what}: no fault, `forge store gc` takes them in time[/]")
     records = sum(1 for _ in Actions(store).all())
-    out.print(f"{records} records, {len(faults)} faults" if faults else f"{records} records, no fault")
-    return 4 if faults else 0
+    out.print(f"{records} records, " + (_counted(len(faults), "fault") if faults else "no fault"))
+    if not faults:
+        return 0
+    if not repair:
+        out.print("\n[cyan]hint[/]: `forge store verify --repair` sets them aside; the next build makes them anew")
+        return 4
+    steps = ", ".join(f"`{escape(s)}`" for s in sorted({step for fault in faults for step in fault.steps}))
+    what = f"the next build makes {steps} anew" if steps else "no step needs them"
+    out.print(f"{_counted(len(faults), 'fault')} set aside: {what}" if not stuck else "")
+    for path in stuck:
+        out.print(f"[bold red]can't be moved[/]  {escape(str(path))}")
+    return 4 if stuck else 0
+
+
+@command.command("gc")
+@options.store
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="N",
+    help="Keep what was made or used in the last N days as well.",
+)
+def collect_garbage(*, store_path: str | None, dry_run: bool, keep_days: float) -> None:
+    """Remove what no manifest's last build, no pin and no running build needs; builds may run meanwhile.
+
+    What was made or used within the last hour stays, and so do replies of labeling providers.
+    """
+    from forge.cli.render import console, grid, size_of
+    from forge.store.gc import collect, survey
+
+    store = options.open_store(store_path, Path())
+    garbage = survey(store, keep_days=keep_days)
+    out = console()
+    if not garbage.pieces:
+        out.print(f"nothing to remove: {_counted(garbage.kept, 'record')} in use")
+        return
+    table = grid("would go" if dry_run else "goes", "count", "size", right=("count", "size"))
+    for kind in dict.fromkeys(sorted(piece.kind for piece in garbage.pieces)):
+        pieces = garbage.of(kind)
+        table.add_row(kind, f"{len(pieces):,}", size_of(sum(piece.size for piece in pieces)))
+    table.add_row("all", f"{len(garbage.pieces):,}", size_of(garbage.size), style="bold")
+    out.print(table)
+    if dry_run:
+        out.print(f"\n{_counted(garbage.kept, 'record')} would stay; nothing was removed")
+        return
+    removed = collect(store, garbage)
+    spared = len(garbage.pieces) - len(removed.pieces)
+    out.print(
+        f"\n{size_of(removed.size)} freed, {_counted(removed.kept, 'record')} kept"
+        + (f"; {spared:,} came into use meanwhile and stay" if spared else "")
+    )
+
+
+@command.command("pin")
+@click.argument("name")
+@click.argument("what", metavar="KEY|DIGEST")
+@options.store
+def pin(*, name: str, what: str, store_path: str | None) -> None:
+    """Keep a result by the KEY of its action, or an artifact or file by its DIGEST, whatever is built later."""
+    from forge.cli.render import console
+    from forge.store.pins import Pins
+
+    found = Pins(options.open_store(store_path, Path())).add(name, what)
+    console().print(f"pin `{found.name}` keeps {found.kind} {found.digest}")
+
+
+@command.command("unpin")
+@click.argument("name")
+@options.store
+def unpin(*, name: str, store_path: str | None) -> None:
+    """Take the pin NAME away."""
+    from forge.cli.render import console
+    from forge.store.pins import Pins
+
+    Pins(options.open_store(store_path, Path())).drop(name)
+    console().print(f"pin `{name}` is gone")
+
+
+@command.command("pins")
+@options.store
+def list_pins(*, store_path: str | None) -> None:
+    """List pins and what they keep."""
+    from forge.cli.render import console, grid
+    from forge.store.pins import Pins
+
+    table = grid("pin", "keeps", "digest")
+    pins = Pins(options.open_store(store_path, Path())).all()
+    for each in pins:
+        table.add_row(each.name, each.kind, each.digest)
+    console().print(table if pins else "no pins")
 
 
 @command.command("size")
@@ -47,3 +145,7 @@ def size(*, store_path: str | None) -> None:
         table.add_row(part, f"{len(sizes):,}", size_of(sum(sizes)))
     table.add_row("all", "", size_of(total), style="bold")
     console().print(table)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -18,7 +18,7 @@ class Record:
 
     ``action`` holds the parts of the key, ``inputs`` maps input names to digests of trees, ``tree`` is the digest of
     the artifact, ``rows`` counts the rows of each part, ``drops`` counts what left by reason, ``examples`` shows some
-    of it, ``seconds`` is wall time.
+    of it, ``seconds`` is wall time, ``accepted`` says whence a result came that `forge accept` took over.
     """
 
     key: str
@@ -41,6 +41,7 @@ class Record:
     started: str = ""
     host: str = ""
     forge: str = ""
+    accepted: Mapping[str, Any] = attrs.Factory(dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""

@@ -107,9 +107,10 @@ def _read(path: Path, chain: tuple[Path, ...]) -> _Text:
 
 
 def _nearby(path: Path) -> str | None:
-    folder = path.parent if path.parent.is_dir() else Path("manifests")
-    found = sorted(str(p) for p in folder.glob("*.toml")) if folder.is_dir() else []
-    return did_you_mean(str(path), found)
+    """Suggest a manifest that lies where *path* should, or where manifests usually lie."""
+    folders = [path.parent, path.parent / "manifests"]
+    found = sorted(str(p) for folder in folders if folder.is_dir() for p in folder.glob("*.toml"))
+    return did_you_mean(str(path), [name for name in found if Path(name).name != "pyproject.toml"])
 
 
 def _merge(base: _Text, own: _Text) -> _Text:

@@ -19,6 +19,7 @@ from forge.run.job import Job
 from forge.run.schedule import Schedule
 from forge.store.actions import Actions
 from forge.store.signatures import Signatures, build_name
+from forge.store.used import lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +85,10 @@ class Build:
 
     def run(self) -> Outcome:
         """Build everything; a failed step stops only what needs it."""
+        with lease(self.store.root):
+            return self._run()
+
+    def _run(self) -> Outcome:
         begun = time.monotonic()
         try:
             while self.schedule.ready or self.queue or self.running:

@@ -114,7 +114,7 @@ class Worker:
                 inputs[name] = Artifact(name, staging / f"in{index}", tree.digest)
             work = Work(job, instance, inputs, trees, out, ledger, store)
             rows = perform(work)
-            _check_files(instance, job)
+            _check_files(instance, job, store)
             durable = time.monotonic() - begun >= _WORTH_SYNCING
             tree = store.add_tree(out, durable=durable)
             return Record(
@@ -162,13 +162,14 @@ def _keep_files(instance: Any, store: Store) -> None:
         store.publish_tree(Tree({f.name: attrs.evolve(store.add_copy(f.path), executable=False) for f in files}))
 
 
-def _check_files(instance: Any, job: Job) -> None:
-    """Refuse a result that was read from other bytes than its key says."""
+def _check_files(instance: Any, job: Job, store: Store) -> None:
+    """Refuse a result that was read from other bytes than its key says; keep the names and digests for lineage."""
     for parameter, files in files_of(instance).items():
         found = {f.name: (size := f.path.stat().st_size, digest_file(f.path, size)) for f in files}
         tree = Tree({name: Member(digest, size) for name, (size, digest) in found.items()})
         if tree.digest != job.action["files"][parameter]:
             raise StepError(f"the files of `{parameter}` changed while step `{job.step}` read them", hint="build again")
+        store.publish_tree(tree, durable=False)
 
 
 def _lines() -> queue.Queue[str | None]:

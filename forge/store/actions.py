@@ -6,8 +6,8 @@ import json
 import os
 import socket
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -15,6 +15,7 @@ from forge.core.digest import canonical, digest_value
 from forge.core.errors import StoreError
 from forge.core.record import Record
 from forge.store.base import named_errors, remove
+from forge.store.used import touch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,7 +34,8 @@ class Actions:
     store: Store
 
     def find(self, key: str) -> Record | None:
-        """Return the record of a finished action if its artifact is whole, else None."""
+        """Return the record of a finished action if its artifact is whole, else None; what is found is in use."""
+        touch(self.store.root, self.record_path(key))
         record = self.read(key)
         return record if record is not None and self.store.complete(record.tree) is not None else None
 
@@ -97,6 +99,15 @@ class Actions:
     def clear(self, key: str) -> None:
         """Remove an action's scratch folder."""
         remove(self.store.root / "scratch" / key)
+
+    def claimed(self) -> dict[str, float]:
+        """Return the keys of actions that run now, and since when, in seconds since 1970."""
+        found = {}
+        for path in sorted((self.store.root / "claims").glob("[!.]*")):
+            with suppress(OSError, ValueError):
+                if not Heart(path, "")._dead():  # noqa: SLF001  # one module
+                    found[path.name] = int(path.read_text().split()[2]) / 1e9
+        return found
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Heart]:
@@ -185,34 +196,3 @@ class Heart:
         except FileNotFoundError:
             return
         grave.unlink(missing_ok=True)
-
-
-def describe_damage(store: Store, actions: Actions) -> list[dict[str, Any]]:
-    """Read the whole store and return one entry for every fault: what it is, where, and which steps it touches."""
-    users: dict[str, set[str]] = {}
-    faults: list[dict[str, Any]] = []
-    records = {r.key: r for r in actions.all()}
-    paths = sorted((store.root / "actions").glob("*/*.json"))
-    unread = [path for path in paths if path.parent.name + path.stem not in records]
-    faults += [{"fault": "record is damaged", "path": str(path), "steps": []} for path in unread]
-    for record in records.values():
-        try:
-            tree = store.tree(record.tree)
-        except StoreError:
-            faults.append({"fault": "tree is damaged or missing", "path": record.tree, "steps": [record.step]})
-            continue
-        for member in tree.members.values():
-            users.setdefault(member.digest, set()).add(record.step)
-    present = {p.parent.name + p.name for p in (store.root / "objects").glob("*/*")}
-    for digest in sorted(present | users.keys()):
-        path = store.object_path(digest)
-        try:
-            store_size = path.stat().st_size
-        except OSError:
-            faults.append({"fault": "object is missing", "path": str(path), "steps": sorted(users.get(digest, ()))})
-            continue
-        from forge.core.digest import digest_file
-
-        if digest_file(path, store_size) != digest:
-            faults.append({"fault": "object is damaged", "path": str(path), "steps": sorted(users.get(digest, ()))})
-    return faults

@@ -23,6 +23,7 @@ import attrs
 from forge.core.artifact import Member, Tree
 from forge.core.digest import canonical, digest_bytes, digest_file
 from forge.core.errors import StepError, StoreError
+from forge.store.used import shared, touch
 
 FORMAT = "1"
 _READ_ONLY = 0o444
@@ -80,12 +81,14 @@ class Store:
             executable = bool(info.st_mode & stat.S_IXUSR)
             member = Member(digest_file(path, info.st_size), info.st_size, executable)
             target = self.object_path(member.digest)
-            if _size(target) != info.st_size:
+            if _size(target) != info.st_size or not touch(self.root, target):
                 target.parent.mkdir(exist_ok=True)
                 if durable:
                     _sync(path)
+                os.utime(path)  # a step may have given it an old time, and collections go by it
                 path.chmod(_READ_ONLY)
-                path.replace(target)
+                with shared(self.root):
+                    path.replace(target)
             return member
 
     def add_copy(self, path: Path) -> Member:
@@ -198,7 +201,7 @@ class Store:
 
     def write(self, path: Path, data: bytes, *, fresh: bool = False, durable: bool = True) -> None:
         """Write a small file whole or not at all; with *fresh* an existing file is left as it is."""
-        if fresh and _size(path) == len(data):
+        if fresh and _size(path) == len(data) and touch(self.root, path):
             return
         with named_errors(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +212,8 @@ class Store:
                     file.flush()
                     if durable:
                         os.fsync(file.fileno())
-                temporary.replace(path)
+                with shared(self.root):
+                    temporary.replace(path)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise

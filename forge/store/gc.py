@@ -1,0 +1,252 @@
+"""Collect garbage: remove what no root reaches, also while builds run.
+
+Roots are the last build of each manifest (``builds/*.json``), pins, and whatever is young: published, or found by a
+build, since the oldest running build or action began, or within the last hour. A record reaches its artifact, its
+inputs and the files it read; journals always stay. `forge.store.used` says how use is noted: `Actions.find` touches
+a record, `Store.add_file` and `Store.publish_tree` touch what they find stored already.
+
+A file is removed only while publishing and touching stand still, and only if it is still old then. Records go first;
+what the records that are left reach is asked anew; then trees, then objects. So wherever a collection is cut off,
+or a build finds a record just before it would have gone, no record names what a collection took.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from forge.core.errors import StoreError
+from forge.store.actions import Actions
+from forge.store.base import named_errors, remove
+from forge.store.pins import Pins
+from forge.store.used import GRACE, alone, leases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from forge.core.record import Record
+    from forge.store.base import Store
+
+Kind = Literal["records", "trees", "objects", "logs", "scratch", "staging", "snapshots"]
+DAY = 86400.0
+_STAGING = DAY
+"""Seconds after which what lies in the staging area belongs to nobody, if no older action runs."""
+_SCRATCH = 7 * DAY
+"""Seconds for which a checkpoint waits for the next attempt: a training cut off on Friday goes on on Monday."""
+_LOGS = 7 * DAY
+"""Seconds for which what a failed step left to read stays."""
+
+
+@attrs.frozen
+class Piece:
+    """Name one file or folder that can go, and its size in bytes."""
+
+    kind: Kind
+    path: Path
+    size: int
+
+
+@attrs.frozen
+class Garbage:
+    """State what a collection would remove: nothing that was touched after *before*, in seconds since 1970."""
+
+    pieces: Sequence[Piece]
+    before: float
+    kept: int
+
+    def of(self, kind: Kind) -> list[Piece]:
+        """Return the pieces of one kind."""
+        return [piece for piece in self.pieces if piece.kind == kind]
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of all pieces."""
+        return sum(piece.size for piece in self.pieces)
+
+
+def survey(store: Store, *, keep_days: float = 0.0) -> Garbage:
+    """Return what a collection would remove now; what was used in the last *keep_days* days stays."""
+    actions, now = Actions(store), time.time()
+    claimed = actions.claimed()
+    begun = [began for began in leases(store.root).values() if began is not None]
+    before = min([now, *begun, *claimed.values()]) - GRACE
+    before = min(before, now - keep_days * DAY)
+    roots = _roots(store)
+    records = {path.parent.name + path.stem: path for path in (store.root / "actions").glob("*/*.json")}
+    gone = {key: path for key, path in records.items() if key not in roots and _old(path, before)}
+    trees, objects = _reached(store, actions, records.keys() - gone.keys())
+    pieces = [_piece("records", path) for path in gone.values()]
+    pieces += [
+        _piece("trees", path)
+        for path in (store.root / "trees").glob("*/*.json")
+        if path.parent.name + path.stem not in trees and _old(path, before)
+    ]
+    pieces += [
+        _piece("objects", path)
+        for path in (store.root / "objects").glob("*/*")
+        if path.parent.name + path.name not in objects and _old(path, before)
+    ]
+    kept = records.keys() - gone.keys()
+    pieces += _said(store, gone.keys(), kept | claimed.keys(), before)
+    pieces += _halves(store, claimed.keys(), before)
+    pieces += _snapshots(store, {piece.path for piece in pieces})
+    return Garbage(tuple(sorted(pieces, key=lambda piece: piece.path)), before, len(kept))
+
+
+def collect(store: Store, garbage: Garbage) -> Garbage:
+    """Remove what a survey found, except what came into use since, and return what was removed."""
+    actions = Actions(store)
+    removed: list[Piece] = []
+    with named_errors(store.root):
+        roots = _roots(store)
+        for piece in garbage.of("records"):
+            if _key(piece.path) not in roots and _take(store, piece, garbage.before):
+                removed.append(piece)
+        gone = {_key(piece.path) for piece in removed}
+        left = {_key(path) for path in (store.root / "actions").glob("*/*.json")}
+        trees, objects = _reached(store, actions, left)
+        removed += [p for p in garbage.of("trees") if _key(p.path) not in trees and _take(store, p, garbage.before)]
+        removed += [p for p in garbage.of("objects") if _key(p.path) not in objects and _take(store, p, garbage.before)]
+        kept = left | actions.claimed().keys()
+        for piece in garbage.of("logs"):
+            key = piece.path.stem
+            if key not in kept and (key in gone or _old(piece.path, garbage.before)):
+                piece.path.unlink(missing_ok=True)
+                removed.append(piece)
+        for piece in garbage.of("scratch"):
+            if piece.path.name in actions.claimed():
+                continue
+            # under its claim, so that no action begins on a checkpoint that is being removed
+            with actions.claim(piece.path.name):
+                if _old_below(piece.path, garbage.before):
+                    remove(piece.path)
+                    removed.append(piece)
+        for piece in [*garbage.of("staging"), *garbage.of("snapshots")]:
+            remove(piece.path) if piece.path.is_dir() else piece.path.unlink(missing_ok=True)
+            removed.append(piece)
+        for path, began in leases(store.root).items():
+            if began is None:
+                path.unlink(missing_ok=True)
+    return Garbage(tuple(removed), garbage.before, len(left))
+
+
+def _take(store: Store, piece: Piece, before: float) -> bool:
+    """Remove one file unless it came into use meanwhile."""
+    with _alone(store):
+        if not _old(piece.path, before):
+            return False
+        piece.path.unlink(missing_ok=True)
+    return True
+
+
+def _roots(store: Store) -> set[str]:
+    """Return the keys that the last builds and pins name."""
+    keys = {pin.digest for pin in Pins(store).all() if pin.kind == "record"}
+    for path in (store.root / "builds").glob("[!.]*.json"):
+        try:
+            found = json.loads(path.read_bytes())
+            keys |= {key for key in found.values() if isinstance(key, str)}
+        except (ValueError, AttributeError) as error:
+            raise StoreError(
+                f"`{path}` is damaged, so that what the last build of a manifest needs is not known",
+                hint="remove it, build that manifest again, and then collect",
+            ) from error
+    return keys
+
+
+def _reached(store: Store, actions: Actions, keys: set[str]) -> tuple[set[str], set[str]]:
+    """Return the digests of trees and objects that pins and these records reach."""
+    pins = Pins(store).all()
+    objects = {pin.digest for pin in pins if pin.kind == "object"}
+    trees = {pin.digest for pin in pins if pin.kind == "tree"}
+    for key in keys:
+        record = actions.read(key)
+        if record is not None:
+            trees |= set(_named(record))
+    for digest in trees:
+        with suppress(StoreError):
+            objects |= {member.digest for member in store.tree(digest).members.values()}
+    return trees, objects
+
+
+def _named(record: Record) -> Iterator[str]:
+    """Yield the trees that a record names; what a check read lies there to be checked again."""
+    yield record.tree
+    yield from record.inputs.values()
+    yield from record.action.get("files", {}).values()
+
+
+def _said(store: Store, gone: set[str], kept: set[str], before: float) -> list[Piece]:
+    """Return logs and receipts of failed checks whose records go, and old ones that never had any."""
+    paths = [*(store.root / "logs").glob("*.log"), *(store.root / "builds" / "failed").glob("*.json")]
+    old = min(before, time.time() - _LOGS)
+    return [_piece("logs", p) for p in paths if p.stem in gone or (p.stem not in kept and _old(p, old))]
+
+
+def _halves(store: Store, claimed: set[str], before: float) -> list[Piece]:
+    """Return what work that never ended has left behind."""
+    old = min(before, time.time() - _SCRATCH)
+    scratch = [p for p in (store.root / "scratch").glob("*") if p.name not in claimed and _old_below(p, old)]
+    old = min(before, time.time() - _STAGING)
+    staging = [p for p in (store.root / "staging").glob("*") if _old_below(p, old)]
+    for part in ("actions/*", "trees/*", "builds", "builds/failed", "claims", "pins"):
+        # files that were being written when their writer was killed
+        staging += [p for p in store.root.glob(f"{part}/.*") if _old(p, old)]
+    return [_piece("scratch", p) for p in scratch] + [_piece("staging", p) for p in staging]
+
+
+def _snapshots(store: Store, going: set[Path]) -> list[Piece]:
+    """Return the answers to builds whose results are no longer there."""
+    found = []
+    for path in (store.root / "builds").glob("*.snapshot"):
+        try:
+            names = json.loads(path.read_bytes())["files"]
+            inside = [store.root / name for name in names if name.startswith(f"{store.root}/")]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            inside = [path / "damaged"]
+        if any(each in going or not each.exists() for each in inside):
+            found.append(_piece("snapshots", path))
+    return found
+
+
+def _key(path: Path) -> str:
+    return path.parent.name + path.name.removesuffix(".json")
+
+
+def _piece(kind: Kind, path: Path) -> Piece:
+    size = 0
+    for each in [path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())]:
+        with suppress(OSError):
+            size += each.lstat().st_size if not each.is_dir() else 0
+    return Piece(kind, path, size)
+
+
+def _old(path: Path, before: float) -> bool:
+    """Say whether a file is there and was last in use before a time."""
+    try:
+        return path.lstat().st_mtime < before
+    except OSError:
+        return False
+
+
+def _old_below(path: Path, before: float) -> bool:
+    """Say whether a file or folder and all in it are old."""
+    return _old(path, before) and all(_old(each, before) for each in path.rglob("*"))
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    try:
+        with alone(store.root):
+            yield
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        hint = "collect on a machine whose file system can lock files"
+        raise StoreError(f"the file system of the store `{store.root}` can't lock files", hint=hint) from error
