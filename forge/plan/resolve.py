@@ -19,7 +19,7 @@ from forge.plugin.parameters import files_of, keyed, spec, structure
 from forge.plugin.registry import StepType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from forge.core.manifest import Manifest, StepTable
 
@@ -38,23 +38,7 @@ class Graph:
 
     def closure(self, targets: Iterable[str]) -> Graph:
         """Return the graph of *targets* and all they need; of everything where none is named."""
-        targets = list(targets)
-        if not targets:
-            return self
-        problems = [
-            Problem(f"there is no step `{t}`", str(self.manifest.path), hint=did_you_mean(t, self.steps))
-            for t in targets
-            if t not in self.steps
-        ]
-        if problems:
-            raise ManifestError(problems)
-        wanted: set[str] = set()
-        queue = targets
-        while queue:
-            name = queue.pop()
-            if name not in wanted:
-                wanted.add(name)
-                queue = [*queue, *self.steps[name].needs]
+        wanted = _closure(self.manifest, {name: step.inputs for name, step in self.steps.items()}, targets)
         return attrs.evolve(self, steps={n: s for n, s in self.steps.items() if n in wanted})
 
 
@@ -80,15 +64,33 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
     order = _order(resolver, tables, inputs)
     if resolver.problems:
         raise ManifestError(resolver.problems)
-    steps = {name: _step(resolver, tables[name], types[name], instances[name], inputs[name]) for name in order}
+    wanted = _closure(manifest, inputs, targets)
+    # what is not asked for need not be installed, and its files need not be there
+    _check_requirements(resolver, {n: types[n] for n in order if n in wanted}, tables)
+    steps = {n: _step(resolver, tables[n], types[n], instances[n], inputs[n]) for n in order if n in wanted}
     if resolver.problems:
         raise ManifestError(resolver.problems)
     packages = frozenset(module.partition(".")[0] for module in resolver.registry.modules.values())
-    graph = Graph(manifest, steps, types, packages).closure(targets)
-    _check_requirements(resolver, graph, tables)
-    if resolver.problems:
-        raise ManifestError(resolver.problems)
-    return graph
+    return Graph(manifest, steps, types, packages)
+
+
+def _closure(manifest: Manifest, inputs: Mapping[str, tuple[Input, ...]], targets: Iterable[str]) -> set[str]:
+    """Return the names of *targets* and all they need; of everything where none is named."""
+    queue = list(targets) or list(inputs)
+    unknown = [
+        Problem(f"there is no step `{t}`", str(manifest.path), hint=did_you_mean(t, inputs))
+        for t in queue
+        if t not in inputs
+    ]
+    if unknown:
+        raise ManifestError(unknown)
+    wanted: set[str] = set()
+    while queue:
+        name = queue.pop()
+        if name not in wanted:
+            wanted.add(name)
+            queue += [each.step for each in inputs[name]]
+    return wanted
 
 
 def _type_of(resolver: _Resolver, table: StepTable) -> StepType | None:
@@ -275,11 +277,11 @@ def _facts(found: StepType, instance: Any) -> dict[str, str]:
     return facts | (dict(more()) if callable(more) else {})
 
 
-def _check_requirements(resolver: _Resolver, graph: Graph, tables: dict[str, StepTable]) -> None:
-    for name in graph.steps:
-        found = graph.types[name]
+def _check_requirements(resolver: _Resolver, types: Mapping[str, StepType], tables: dict[str, StepTable]) -> None:
+    for name, found in types.items():
         missing = [m for m in found.requires if importlib.util.find_spec(m) is None]
         if missing:
             what = ", ".join(f"`{m}`" for m in missing)
+            verb = "is" if len(missing) == 1 else "are"
             hint = f"pip install 'forge[{found.extra}]'" if found.extra else None
-            resolver.problem(tables[name], "use", f"`{found.use}` needs {what}, which is not installed", hint)
+            resolver.problem(tables[name], "use", f"`{found.use}` needs {what}, which {verb} not installed", hint)
