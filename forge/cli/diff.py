@@ -116,7 +116,7 @@ def _detail(out: Console, change: StepChange) -> None:
         for line in listed:
             out.print(f"  files {escape(line)}")
     for column, counts in change.labels.items():
-        pairs = [f"{value} {was:,} → {now:,}" for value, (was, now) in counts.items() if was != now]
+        pairs = [f"`{value}` {was:,} → {now:,}" for value, (was, now) in counts.items() if was != now]
         out.print(f"  {escape(column)}: {escape(_list(pairs))}")
     _figures(out, change)
 

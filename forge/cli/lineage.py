@@ -40,7 +40,7 @@ def command(*, what: str, forward: bool, store_path: str | None, as_json: bool) 
     lineage = Lineage.read(store)
     target = lineage.target(_digest(what))
     links = lineage.forward(target) if forward else lineage.backward(target)
-    labels = {} if forward else {x.record.key: label_counts(store, x.record) for x in links if x.record.kind == "label"}
+    labels = {} if forward else {link.record.key: label_counts(store, link.record) for link in links}
     if as_json:
         document = _document(lineage, target, links, labels)
         click.echo(json.dumps(document, ensure_ascii=False, indent=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -41,7 +41,7 @@ def accept(graph: Graph, store: Store, name: str) -> Record:
             f"step `{name}` can't be accepted: more than its code moved ({'; '.join(beyond) or 'parts of its key'})",
             hint=f"run `forge build {manifest.path} {name}`",
         )
-    accepted = {
+    accepted: dict[str, Any] = {
         "from": last.key,
         "moved": list(entry.moved) or differences(now, then),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from forge.store.base import Store
 
 FIGURES = ("stats.json", "metrics.json", "receipt.json")
-_LABEL = "label"
+_LABELER = "labeler"
 
 Same = Literal["equal", "equal result", "changed", "only a", "only b", "not built"]
 Figure = int | float | bool | None
@@ -152,7 +152,7 @@ def _tables(a: Side, b: Side, name: str) -> dict[str, RowChanges]:
 def label_counts(store: Store, record: Record) -> dict[str, dict[str, int]]:
     """Return how often each label, state and source stands in what a labeler made."""
     table = _table(store, record.tree)
-    if record.kind != _LABEL or table is None:
+    if record.kind != _LABELER or table is None:
         return {}
     inputs = [path for digest in record.inputs.values() if (path := _table(store, digest)) is not None]
     return distributions(table, new_columns(inputs[0], table) if inputs else STATES)

@@ -49,15 +49,16 @@ def row_changes(before: Path, after: Path) -> RowChanges:
     old, new = pl.scan_ipc(before), pl.scan_ipc(after)
     was, now = old.collect_schema(), new.collect_schema()
     both = [name for name in was if now.get(name) == was[name]]
-    counts = {"before": _height(old), "after": _height(new)}
-    columns: dict[str, Any] = {
+    about: dict[str, Any] = {
+        "before": _height(old),
+        "after": _height(new),
         "new_columns": [n for n in now if n not in was],
         "lost_columns": [n for n in was if n not in now],
         "retyped": [f"{n}: {was[n]} → {now[n]}" for n in was if n in now and now[n] != was[n]],
     }
     if IDENTITY in both and _identifies(old) and _identifies(new):
-        return RowChanges("id", **counts, **_by_identity(old, new, both), **columns)
-    return RowChanges("row", **counts, **_by_row(old.select(both), new.select(both), counts), **columns)
+        return RowChanges("id", **about, **_by_identity(old, new, both))
+    return RowChanges("row", **about, **_by_row(old.select(both), new.select(both), about))
 
 
 def _by_identity(old: pl.LazyFrame, new: pl.LazyFrame, both: Sequence[str]) -> dict[str, Any]:
@@ -81,12 +82,12 @@ def _by_identity(old: pl.LazyFrame, new: pl.LazyFrame, both: Sequence[str]) -> d
     }
 
 
-def _by_row(old: pl.LazyFrame, new: pl.LazyFrame, counts: Mapping[str, int]) -> dict[str, Any]:
+def _by_row(old: pl.LazyFrame, new: pl.LazyFrame, about: Mapping[str, Any]) -> dict[str, Any]:
     import polars as pl
 
     columns = old.collect_schema().names()
     if not columns:
-        return {"added": counts["after"], "removed": counts["before"]}
+        return {"added": about["after"], "removed": about["before"]}
     signed = pl.concat([old.with_columns(pl.lit(-1).alias(_SIGN)), new.with_columns(pl.lit(1).alias(_SIGN))])
     balance = signed.group_by(columns).agg(pl.col(_SIGN).sum()).select(_SIGN).collect()[_SIGN]
     return {"added": int(balance.filter(balance > 0).sum()), "removed": -int(balance.filter(balance < 0).sum())}
@@ -127,7 +128,8 @@ def distributions(table: Path, columns: Sequence[str]) -> dict[str, dict[str, in
             continue
         column = frame.select(name)
         if isinstance(kind, pl.List):
-            column = column.explode(name)
+            # what an empty list explodes to is not the same in all versions of polars
+            column = column.filter(pl.col(name).list.len() > 0).explode(name)
         entry = kind.inner if isinstance(kind, pl.List) else kind
         if entry.is_nested() or entry.is_float() or entry.is_temporal() or entry == pl.Binary:
             continue

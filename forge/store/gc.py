@@ -93,47 +93,52 @@ def survey(store: Store, *, keep_days: float = 0.0) -> Garbage:
         if path.parent.name + path.name not in objects and _old(path, before)
     ]
     kept = records.keys() - gone.keys()
-    pieces += _said(store, gone.keys(), kept | claimed.keys(), before)
-    pieces += _halves(store, claimed.keys(), before)
+    pieces += _said(store, set(gone), kept | claimed.keys(), before)
+    pieces += _halves(store, set(claimed), before)
     pieces += _snapshots(store, {piece.path for piece in pieces})
     return Garbage(tuple(sorted(pieces, key=lambda piece: piece.path)), before, len(kept))
 
 
 def collect(store: Store, garbage: Garbage) -> Garbage:
     """Remove what a survey found, except what came into use since, and return what was removed."""
-    actions = Actions(store)
-    removed: list[Piece] = []
     with named_errors(store.root):
         roots = _roots(store)
-        for piece in garbage.of("records"):
-            if _key(piece.path) not in roots and _take(store, piece, garbage.before):
-                removed.append(piece)
+        removed = [p for p in garbage.of("records") if _key(p.path) not in roots and _take(store, p, garbage.before)]
         gone = {_key(piece.path) for piece in removed}
         left = {_key(path) for path in (store.root / "actions").glob("*/*.json")}
-        trees, objects = _reached(store, actions, left)
+        trees, objects = _reached(store, Actions(store), left)
         removed += [p for p in garbage.of("trees") if _key(p.path) not in trees and _take(store, p, garbage.before)]
         removed += [p for p in garbage.of("objects") if _key(p.path) not in objects and _take(store, p, garbage.before)]
-        kept = left | actions.claimed().keys()
-        for piece in garbage.of("logs"):
-            key = piece.path.stem
-            if key not in kept and (key in gone or _old(piece.path, garbage.before)):
-                piece.path.unlink(missing_ok=True)
-                removed.append(piece)
-        for piece in garbage.of("scratch"):
-            if piece.path.name in actions.claimed():
-                continue
-            # under its claim, so that no action begins on a checkpoint that is being removed
-            with actions.claim(piece.path.name):
-                if _old_below(piece.path, garbage.before):
-                    remove(piece.path)
-                    removed.append(piece)
-        for piece in [*garbage.of("staging"), *garbage.of("snapshots")]:
-            remove(piece.path) if piece.path.is_dir() else piece.path.unlink(missing_ok=True)
-            removed.append(piece)
+        removed += _tidy(store, garbage, gone, left)
         for path, began in leases(store.root).items():
             if began is None:
                 path.unlink(missing_ok=True)
     return Garbage(tuple(removed), garbage.before, len(left))
+
+
+def _tidy(store: Store, garbage: Garbage, gone: set[str], left: set[str]) -> Iterator[Piece]:
+    """Remove what no record names: logs, scratch folders, half-made things, answers; yield what went."""
+    actions = Actions(store)
+    kept = left | actions.claimed().keys()
+    for piece in garbage.of("logs"):
+        key = piece.path.stem
+        if key not in kept and (key in gone or _old(piece.path, garbage.before)):
+            piece.path.unlink(missing_ok=True)
+            yield piece
+    for piece in garbage.of("scratch"):
+        if piece.path.name in actions.claimed():
+            continue
+        # under its claim, so that no action begins on a checkpoint that is being removed
+        with actions.claim(piece.path.name):
+            if _old_below(piece.path, garbage.before):
+                remove(piece.path)
+                yield piece
+    for piece in [*garbage.of("staging"), *garbage.of("snapshots")]:
+        if piece.path.is_dir():
+            remove(piece.path)
+        else:
+            piece.path.unlink(missing_ok=True)
+        yield piece
 
 
 def _take(store: Store, piece: Piece, before: float) -> bool:
