@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from forge.core.artifact import Tree
+    from forge.core.record import Record
     from forge.store.base import Store
 
 ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
@@ -43,11 +44,19 @@ def command(
         raise UsageError(f"there is no `{step}`", hint=f"there is {parts}" if parts else None)
     if target.exists() and not force and not (target.is_dir() and not any(target.iterdir())):
         raise UsageError(f"`{destination}` is there already", hint="`--force` writes over it")
+    try:
+        _write(project, record, tree, step, target)
+    except OSError as error:
+        raise UsageError(f"`{destination}` can't be written: {error.strerror or error}") from None
+
+
+def _write(project: options.Project, record: Record, tree: Tree, step: str, target: Path) -> None:
+    """Write a table, one file or all files, as *target*'s ending says."""
     suffix = target.suffix.lower()
     same = [n for n in tree.members if Path(n).suffix.lower() == suffix]
     if suffix in ENDINGS and TABLE in tree.members and target.name not in tree.members:
         rows = _write_table(project.store, tree, target)
-        click.echo(f"{rows:,} rows → {destination}")
+        click.echo(f"{rows:,} rows → {target}")
     elif suffix and len(same) >= 1 and not target.is_dir():
         name = target.name if target.name in tree.members else same[0] if len(same) == 1 else None
         if name is None:
@@ -56,13 +65,16 @@ def command(
         project.store.check_object(member.digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(project.store.object_path(member.digest), target)
-        click.echo(f"{name} → {destination}")
+        click.echo(f"{name} → {target}")
     elif suffix in ENDINGS and record.rows:
         parts = ", ".join(f"`{project.step(step)}.{part}`" for part in record.rows if part)
         raise UsageError(f"`{step}` is not one table", hint=f"take one of its parts: {parts}")
+    elif suffix and TABLE in tree.members:
+        raise UsageError(f"a table can't be written as `{suffix}`", hint=f"the endings are {', '.join(ENDINGS)}")
     else:
         project.store.export(tree, target)
-        click.echo(f"{len(tree.members)} files → {destination}")
+        count = len(tree.members)
+        click.echo(f"{count} file{'s' if count != 1 else ''} → {target}")
 
 
 def _write_table(store: Store, tree: Tree, target: Path) -> int:

@@ -35,6 +35,7 @@ STYLES = {
     "unknown": "yellow",
 }
 _KIB = 1024
+_FEW = 8
 _WIDTH = 160
 """Columns where no terminal says how many there are."""
 
@@ -236,10 +237,8 @@ def show_receipt(receipt: Any, name: str, out: Console) -> None:
             style=style,
         )
     out.print(table)
-    for given in receipt["inputs"].values():
-        for file, digest in given["files"].items():
-            if file.endswith(".gguf"):
-                out.print(f"[dim]{escape(file)}  blake3 {digest}[/]")
+    for file, digest in list(receipt["subjects"].items())[:_FEW]:
+        out.print(f"[dim]{escape(file)}  blake3 {digest}[/]")
 
 
 def read_member(project: Project, record: Record, member: str) -> Any:

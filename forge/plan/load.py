@@ -89,11 +89,7 @@ def _read(path: Path, chain: tuple[Path, ...]) -> _Text:
         raise ManifestError([Problem(f"`{shown}` is not UTF-8 text: byte {error.start}", shown)]) from None
     except OSError as error:
         raise UsageError(f"`{shown}` can't be read: {error.strerror}") from None
-    try:
-        document = tomllib.loads(raw)
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"line (\d+)", str(error))
-        raise ManifestError([Problem(f"not TOML: {error}", shown, int(line.group(1)) if line else None)]) from None
+    document = _parsed(raw, shown)
     places = {key: Place(shown, line) for key, line in lines_of(raw).items()} | {(): Place(shown)}
     text = _Text(document, places, [path], [])
     head = document.get("forge")
@@ -104,6 +100,16 @@ def _read(path: Path, chain: tuple[Path, ...]) -> _Text:
         text.problem(f"`extends` must be the path of a manifest, got `{base!r}`", ("forge", "extends"))
         return text
     return _merge(_read(path.parent / base, (*chain, path.resolve())), text)
+
+
+def _parsed(raw: str, shown: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(raw)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        raise ManifestError([Problem(f"not TOML: {error}", shown, int(line.group(1)) if line else None)]) from None
+    except (RecursionError, ValueError) as error:
+        raise ManifestError([Problem(f"not a manifest: {error}", shown)]) from None
 
 
 def _nearby(path: Path) -> str | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from forge.core.manifest import Manifest, StepTable
 
 _RESERVED = {"from", "resources"}
+_WHOLE = ("read", "transform", "merge", "label", "request")
+"""Methods that make one table, without parts."""
 _VOWELS = "aeiou"
 
 
@@ -143,6 +145,8 @@ def _pairs(
     if not isinstance(given, list):
         resolver.problem(table, "from", f"`from` must be a step, a list or a table of steps, got `{given!r}`")
         return []
+    if not given:
+        resolver.problem(table, "from", "`from` names no step")
     if found is not None and found.inputs is not None:
         resolver.problem(table, "from", f"`{table.use}` wants its inputs by name: {_wanted(found)}")
     return [(str(reference), reference) for reference in given]
@@ -200,8 +204,11 @@ def _check_parts(
 ) -> None:
     for name, joined in inputs.items():
         for each in joined:
-            offered = getattr(instances.get(each.step), "parts", None)
-            if each.step not in instances or instances[each.step] is None or not callable(offered):
+            instance = instances.get(each.step)
+            offered = getattr(instance, "parts", None)
+            if instance is None or not callable(offered):
+                if each.part and any(callable(getattr(instance, verb, None)) for verb in _WHOLE):
+                    resolver.problem(tables[name], "from", f"step `{each.step}` has no parts", f"name `{each.step}`")
                 continue
             parts = list(offered())
             if not each.part and parts:

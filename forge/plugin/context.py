@@ -64,8 +64,11 @@ class Artifact:
 
 def write_rows(frame: pl.DataFrame, folder: Path) -> int:
     """Make *folder* a table of *frame*'s rows and return how many; the same frame gives the same bytes."""
+    import polars as pl
+
     folder.mkdir(parents=True, exist_ok=True)
-    frame.write_ipc(folder / TABLE, compression="uncompressed")
+    # one chunk, and strings without the views into buffers that depend on how threads shared the work
+    frame.rechunk().write_ipc(folder / TABLE, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
     return frame.height
 
 

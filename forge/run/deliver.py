@@ -40,8 +40,8 @@ class Delivery:
     def make(self, tree: Tree, last: Tree | None, warn: Callable[[str], None]) -> None:
         """Write what is missing or other than it should be.
 
-        *last* is what this step put there before: whatever else is found there somebody else wrote or took away, and
-        *warn* says so before it is written over.
+        *last* is what this step put there before. Where that was changed or taken away, *warn* says so before it is
+        written again; what this step never wrote is never written over.
         """
         before = self.paths(last) if last is not None else {}
         for path, member in self.paths(tree).items():
@@ -49,10 +49,13 @@ class Delivery:
             if found == member.digest:
                 continue
             known = before[path].digest if path in before else None
+            name = path.relative_to(self.root)
+            if known is None and found is not None:
+                message = f"`{name}` is there already, and step `{self.step.name}` did not write it"
+                raise StepError(message, hint="move it away, or name another `to`")
             if found != known:
-                state = "deleted" if found is None else "changed" if known is not None else "another file"
-                name = path.relative_to(self.root)
-                warn(f"`{name}` was {state}{' since it was written' if known is not None else ''}: it is written again")
+                state = "deleted" if found is None else "changed"
+                warn(f"`{name}` was {state} since it was written: it is written again")
             self._write(path, member)
 
     def _found(self, path: Path) -> str | None:
@@ -65,7 +68,11 @@ class Delivery:
         return self.signatures.digest(path) if plain else ""
 
     def _check_place(self, path: Path) -> None:
-        """Refuse to write through a link that leads out of the project."""
+        """Refuse to write through a link that leads out of the project, into the store, or into git's folder."""
+        if path.is_relative_to(self.store.root) or ".git" in path.relative_to(self.root).parts:
+            raise StepError(
+                f"`{path.relative_to(self.root)}` is no place for files of a step", hint="name another `to`"
+            )
         parent = path.parent
         while not parent.exists():
             parent = parent.parent

@@ -68,7 +68,7 @@ class Job:
 
     def dump(self) -> str:
         """Return the job as one line of JSON."""
-        return json.dumps(attrs.asdict(self), ensure_ascii=False)
+        return json.dumps(attrs.asdict(self))
 
     @classmethod
     def load(cls, line: str) -> Job:

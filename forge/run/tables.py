@@ -63,9 +63,12 @@ def collect_batches(items: Iterable[Any], ledger: Ledger) -> pl.DataFrame:
     from forge.plugin.protocols import Reject
 
     frames: list[pl.DataFrame] = []
+    rejects = 0
     for item in items:
         if isinstance(item, Reject):
             place = item.where if item.index is None else f"{item.where}:{item.index}"
+            rejects += 1
+            ledger.log(f"rejected {place}: {item.reason}")
             ledger.drop(item.reason, 1, f"{place} {item.excerpt}".strip())
         elif isinstance(item, pl.DataFrame):
             frames.append(item)
@@ -73,5 +76,7 @@ def collect_batches(items: Iterable[Any], ledger: Ledger) -> pl.DataFrame:
             frames.append(pl.DataFrame(item, infer_schema_length=None))
         else:
             raise StepError(f"a source yields frames, lists of dicts and rejects, not `{type(item).__name__}`")
+    if rejects:
+        ledger.warn(f"{rejects} records can't be used: `forge show` says why, the log names each")
     frames = [f for f in frames if f.height]
     return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()

@@ -124,7 +124,7 @@ def _export(work: Work) -> dict[str, int]:
 
 def _check(work: Work) -> dict[str, int]:
     findings = list(work.instance.check(work.inputs, work.out, work.ledger))
-    receipt = receipt_of(work.job.use, findings, work.trees)
+    receipt = receipt_of(work.job.use, work.instance, findings, work.inputs, work.trees)
     (work.out / RECEIPT).write_text(json.dumps(receipt, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     failed = [f for f in findings if not f.passed]
     if failed:
@@ -156,16 +156,28 @@ _VERBS = {
 }
 
 
-def receipt_of(use: str, findings: list[Finding], trees: Mapping[str, Tree]) -> dict[str, Any]:
-    """Return a check's findings, bound to the digests of all files it looked at."""
+def receipt_of(
+    use: str, instance: Any, findings: list[Finding], inputs: Mapping[str, Artifact], trees: Mapping[str, Tree]
+) -> dict[str, Any]:
+    """Return a check's findings, bound to the digests of all files it was given; ``subjects`` are those it judges.
+
+    A class names its subjects by a method ``subjects(inputs)``; without one it judges all it is given.
+    """
+    files = {name: {n: m.digest for n, m in sorted(tree.members.items())} for name, tree in trees.items()}
+    named = getattr(instance, "subjects", None)
+    chosen = {Path(path) for path in named(inputs)} if callable(named) else None
+    subjects = {
+        member: digest
+        for name, members in files.items()
+        for member, digest in members.items()
+        if chosen is None or inputs[name].path / member in chosen
+    }
     return {
         "check": use,
         "passed": all(f.passed for f in findings),
         "findings": [attrs.asdict(f) for f in findings],
-        "inputs": {
-            name: {"digest": tree.digest, "files": {n: m.digest for n, m in sorted(tree.members.items())}}
-            for name, tree in trees.items()
-        },
+        "subjects": subjects,
+        "inputs": {name: {"digest": tree.digest, "files": files[name]} for name, tree in trees.items()},
     }
 
 

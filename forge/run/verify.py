@@ -48,7 +48,7 @@ def verify(path: Path, store: Store, registry: Registry, threads: int) -> Verifi
     if found is None:
         raise UsageError(
             f"the store `{store.root}` has no receipt for `{path}` (blake3 {digest[:16]}…): "
-            "no check that passed looked at these bytes",
+            "no check that passed judged these bytes",
             hint="name the store it was built in with `--store`; a changed file is another file",
         )
     record, recorded = found
@@ -71,7 +71,8 @@ def verify(path: Path, store: Store, registry: Registry, threads: int) -> Verifi
                     link.unlink()
                     link.symlink_to(path.absolute())
         run = LocalRun(staging / "scratch", threads)
-        receipt = receipt_of(record.use, list(instance.check(inputs, out, run)), trees)
+        findings = list(instance.check(inputs, out, run))
+        receipt = receipt_of(record.use, instance, findings, inputs, trees)
     return Verification(record, receipt, recorded)
 
 
@@ -85,7 +86,7 @@ def find_receipt(store: Store, digest: str) -> tuple[Record, dict[str, Any]] | N
         if tree is None or RECEIPT not in tree.members:
             continue
         receipt = json.loads(store.read_object(tree.members[RECEIPT]))
-        if any(digest in given["files"].values() for given in receipt["inputs"].values()):
+        if digest in receipt["subjects"].values():
             best = (record, receipt)
     return best
 

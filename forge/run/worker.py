@@ -7,6 +7,7 @@ once, with everything it started.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
@@ -49,7 +50,7 @@ def main() -> None:
 
     def send(event: dict[str, Any]) -> None:
         with lock:
-            events.write(json.dumps(event, ensure_ascii=False) + "\n")
+            events.write(json.dumps(event) + "\n")
 
     worker = Worker(Registry(), send)
     for line in iter(_lines().get, None):
@@ -90,6 +91,11 @@ class Worker:
                 actions.clear(job.key)
         except ForgeError as error:
             return _failed(error.message, error.hint, None, error.exit_code)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                message = f"the disk of the store `{job.store}` is full"
+                return _failed(message, "free some space, or name another store with `--store`", None, 4)
+            return _failed(f"{type(error).__name__}: {error}", None, _plugin_traceback(error), 1)
         except Exception as error:  # noqa: BLE001  # the boundary: a plugin's bug must not take the worker with it
             return _failed(f"{type(error).__name__}: {error}", None, _plugin_traceback(error), 1)
         return {"event": "done", "ran": True}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 from attrs.validators import ge, min_len, optional
@@ -32,11 +32,13 @@ _LONGEST_NAME = max(map(len, _NAMES.values()))
 class Instructions:
     """Make ``id, source, instruction, input, output`` from unified rows with the four labels beside them.
 
-    ``input`` is the conversation, a turn a line behind 来访者： or 咨询师：; *characters* keeps whole turns
-    from its end, and of a last turn that is longer alone the end. ``output`` is a JSON object, its four keys in order.
+    ``input`` is the conversation, a turn a line behind 来访者： or 咨询师：; *turns* leaves the counsellor's words out.
+    *characters* keeps whole turns from its end, and of a last turn that is longer alone the end.
+    ``output`` is a JSON object, its four keys in order.
     """
 
     instruction: str = attrs.field(default=INSTRUCTION, validator=min_len(1))
+    turns: Literal["all", "user"] = "all"
     characters: int | None = attrs.field(default=None, validator=optional(ge(_LONGEST_NAME + 1)))
 
     def transform(self, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -57,6 +59,9 @@ class Instructions:
             & pl.col("risk_flag").is_in(list(RISKS))
             & pl.col("student_distress_score").is_in(list(DISTRESS))
         )
+        if self.turns == "user":
+            own = pl.element().filter(pl.element().struct.field("role") == "user")
+            rows = rows.with_columns(pl.col("conversation").list.eval(own))
         marked = forge.drop(
             rows,
             {

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from forge_llm.check.local_model import Reader
 
 CONTEXT = 4096
-TEMPERATURE = 0.7
+TEMPERATURE = 0.0
+"""Greedy, as the receipt was: a model that was trained for exact replies gives the ones that were checked."""
 LONGEST = 1024
 """Tokens of one reply at most."""
 

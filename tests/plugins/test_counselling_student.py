@@ -155,3 +155,25 @@ def test_the_input_keeps_whole_turns_from_its_end(characters, expected):
 def test_an_own_instruction_is_used():
     table = Instructions(instruction="评估").transform(labelled(rows(("你好", "我在")))).collect()
     assert table["instruction"].to_list() == ["评估"]
+
+
+def test_the_counsellor_s_words_may_be_left_out():
+    import polars as pl
+
+    rows = pl.LazyFrame(
+        {
+            "id": ["1", "2"],
+            "source": ["a", "a"],
+            "conversation": [
+                [{"role": "user", "text": "累"}, {"role": "assistant", "text": "嗯"}, {"role": "user", "text": "困"}],
+                [{"role": "assistant", "text": "嗯"}],
+            ],
+            "depression_level": [1, 0],
+            "anxiety_level": [0, 0],
+            "risk_flag": ["none", "none"],
+            "student_distress_score": [1, 0],
+        }
+    )
+    made = Instructions(turns="user").transform(rows).collect()
+    assert made["input"].to_list() == ["来访者：累\n来访者：困", ""]
+    assert made["__dropped__"].to_list() == [None, "no conversation"]

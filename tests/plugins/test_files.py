@@ -54,12 +54,25 @@ def test_a_new_result_replaces_the_old_one_without_a_word(project):
     assert "since it was written" not in again.stderr
 
 
-def test_a_file_that_forge_did_not_write_is_told_before_it_is_written_over(forge_project):
+def test_a_file_that_the_step_did_not_write_is_never_written_over(forge_project):
     forge_project.write("in/a.txt", "one\n")
     forge_project.write("in/b.txt", "two\n")
     forge_project.write("out/all.txt", "precious\n")
     forge_project.manifest(MANIFEST)
-    assert "`out/all.txt` was another file" in forge_project.build().stderr
+    refused = forge_project.build()
+    assert refused.exit_code == 1
+    assert "`out/all.txt` is there already" in refused.stderr
+    assert (forge_project.root / "out/all.txt").read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("place", [".git/hooks/all.txt", "store/objects/all.txt"])
+def test_places_that_are_not_for_results_are_refused(forge_project, place):
+    forge_project.write("in/a.txt", "one\n")
+    forge_project.write("in/b.txt", "two\n")
+    forge_project.manifest(MANIFEST.replace("out/all.txt", place))
+    refused = forge_project.build()
+    assert refused.exit_code == 1
+    assert "is no place for files of a step" in refused.stderr
 
 
 def test_a_place_outside_the_project_is_refused(forge_project):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +30,14 @@ SHARES = (
     "label_in_range_free",
     "stopped_free",
     "accuracy",
+    "accuracy_of_commonest",
     "agreement",
 )
 """Shares from 0 to 1: more is better."""
 
 ROWS = "rows"
+DISTINCT = "distinct_replies"
+"""How many different labellings were said: 1 is a model that says the same to everybody."""
 ACCURACY, MAE = "_accuracy", "_mae"
 """Endings of the figures of single labels: a share, and a mean distance of integers (less is better)."""
 
@@ -55,7 +60,7 @@ def names(labels: Labels) -> tuple[str, ...]:
     """Return every figure's name, in the order of the report."""
     single = [field.name + ACCURACY for field in labels.fields]
     single += [field.name + MAE for field in labels.fields if field.kind == "integer"]
-    return (ROWS, *SAME, *SHARES, *single)
+    return (ROWS, DISTINCT, *SAME, *SHARES, *single)
 
 
 def check_bounds(require: Mapping[str, Bound], labels: Labels) -> None:
@@ -101,13 +106,21 @@ def figures(replies: Sequence[Reply], labels: Labels) -> dict[str, float | None]
     found["stopped_free"] = _share(reply.free_stopped for reply in replies)
     pairs = list(zip(wanted, held, strict=True))
     found["accuracy"] = _equal(pairs, labels.names)
+    found["accuracy_of_commonest"] = _equal([(each, _commonest(wanted, labels.names)) for each in wanted], labels.names)
     found["agreement"] = _equal(compared, labels.names)
+    found[DISTINCT] = len({json.dumps(each, sort_keys=True) for each in held})
     for name in labels.names:
         found[name + ACCURACY] = _equal(pairs, (name,))
     for field in labels.fields:
         if field.kind == "integer":
             found[field.name + MAE] = _distance(pairs, field.name)
     return {name: None if value is None else round(value, 6) for name, value in found.items()}
+
+
+def _commonest(wanted: Sequence[dict[str, Any] | None], keys: Sequence[str]) -> dict[str, Any]:
+    """Return the labels of a model that knows nothing but what is said most often."""
+    counts = {key: Counter(each[key] for each in wanted if each is not None and key in each) for key in keys}
+    return {key: max(count, key=lambda value: (count[value], str(value))) for key, count in counts.items() if count}
 
 
 def _share(hits: Iterable[bool]) -> float | None:

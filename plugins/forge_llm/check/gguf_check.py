@@ -78,6 +78,10 @@ class GgufCheck:
         values: dict[str, Any] = {"rows": len(replies), **same, **figures(replies, labels)}
         return [judge(name, values[name], self.require, details.get(name, "")) for name in names(labels)]
 
+    def subjects(self, inputs: Mapping[str, forge.Artifact]) -> tuple[Path, ...]:
+        """Return the file that the receipt speaks of."""
+        return (self._file(inputs["gguf"]),)
+
     def _file(self, artifact: forge.Artifact) -> Path:
         """Return the file of the wanted type, or the only one there is."""
         found = {name: path for name, path in artifact.files().items() if path.suffix == ".gguf"}
