@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,9 @@ def command(
     Each line that you type is a message; an empty line or Ctrl-D ends the talk.
     """
     from forge.plugin.discovery import Registry
+    from forge.run.local import ENVIRONMENT
 
+    os.environ.update(ENVIRONMENT)
     registry = Registry()
     if step is None:
         path = Path(model)

@@ -14,7 +14,7 @@ def command(*, manifest: str, step: str, sets: tuple[str, ...], store_path: str 
     """Say which part of STEP's action key moved since it was last built."""
     from forge.plan.forecast import forecast
 
-    project = options.open_project(manifest, sets, store_path)
+    project = options.open_project(manifest, sets, store_path, (step.partition(".")[0],))
     name = project.step(step)
     entry = forecast(project.graph.closure([name]), project.store)[name]
     if entry.will == "hit":

@@ -35,7 +35,7 @@ def command(
     A table is written in the form that DEST's ending says: .jsonl, .json, .csv or .parquet.
     A DEST that names a file of the artifact gets that file; any other DEST is a folder for all files.
     """
-    project = options.open_project(manifest, sets, store_path)
+    project = options.open_project(manifest, sets, store_path, (step.partition(".")[0],))
     record = project.record(step)
     tree = project.store.tree(record.tree).part(step.partition(".")[2])
     target = Path(destination)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +31,11 @@ def manifest(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @attrs.frozen
 class Project:
-    """Hold a manifest's graph and its store."""
+    """Hold a manifest's graph and its store, and the options that were given, for hints."""
 
     graph: Graph
     store: Store
+    given: str = ""
 
     def step(self, name: str) -> str:
         """Return the name of a step without its part; raise UsageError if there is none."""
@@ -56,7 +58,7 @@ class Project:
             first = next(e for e in entries.values() if e.will == "run")
             raise UsageError(
                 f"step `{name}` is not built as things are now: `{first.step.name}` would run ({first.because})",
-                hint=f"run `forge build {self.graph.manifest.path} {self.step(name)}`",
+                hint=f"run `forge build {self.graph.manifest.path} {self.step(name)}{self.given}`",
             )
         return record
 
@@ -67,12 +69,20 @@ def open_project(path: str, sets: tuple[str, ...], store_path: str | None, targe
     from forge.plan.resolve import resolve
 
     loaded = load(path, sets)
-    return Project(resolve(loaded, targets=targets), open_store(store_path, loaded.root))
+    given = "".join(f" --set {shlex.quote(each)}" for each in sets) + (f" --store {store_path}" if store_path else "")
+    return Project(resolve(loaded, targets=targets), open_store(store_path, loaded.root), given)
 
 
-def open_store(store_path: str | None, root: Path) -> Store:
-    """Open the store named on the command line, by FORGE_STORE, or the project's own."""
+def open_store(store_path: str | None, root: Path, *, made: bool = False) -> Store:
+    """Open the store named on the command line, by FORGE_STORE, or the project's own.
+
+    With *made* it must be there already: looking at a store makes none.
+    """
+    from forge.core.errors import StoreError
     from forge.store.base import Store
 
     named = store_path or os.environ.get("FORGE_STORE")
-    return Store.open(Path(named) if named else root / "store")
+    path = Path(named) if named else root / "store"
+    if made and not (path / "format").exists():
+        raise StoreError(f"there is no store at `{path}`", hint="name one with `--store`; `forge build` makes it")
+    return Store.open(path)

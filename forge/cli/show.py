@@ -32,7 +32,7 @@ def command(
 
     from forge.cli.render import console, read_member, show_receipt, size_of
 
-    project = options.open_project(manifest, sets, store_path)
+    project = options.open_project(manifest, sets, store_path, (step.partition(".")[0],))
     record = _record(project, step)
     members = {name: read_member(project, record, name) for name in ("stats.json", "metrics.json", "receipt.json")}
     if as_json:

@@ -25,7 +25,7 @@ def verify(*, store_path: str | None, repair: bool) -> int:
     from forge.store.actions import Actions
     from forge.store.faults import describe_damage, leftovers, set_aside
 
-    store = options.open_store(store_path, Path())
+    store = options.open_store(store_path, Path(), made=True)
     faults = describe_damage(store, Actions(store))
     stuck = set_aside(store, faults) if repair else []
     out = console()
@@ -68,7 +68,7 @@ def collect_garbage(*, store_path: str | None, dry_run: bool, keep_days: float) 
     from forge.cli.render import console, grid, size_of
     from forge.store.gc import collect, survey
 
-    store = options.open_store(store_path, Path())
+    store = options.open_store(store_path, Path(), made=True)
     garbage = survey(store, keep_days=keep_days)
     out = console()
     if not garbage.pieces:
@@ -100,7 +100,7 @@ def pin(*, name: str, what: str, store_path: str | None) -> None:
     from forge.cli.render import console
     from forge.store.pins import Pins
 
-    found = Pins(options.open_store(store_path, Path())).add(name, what)
+    found = Pins(options.open_store(store_path, Path(), made=True)).add(name, what)
     console().print(f"pin `{found.name}` keeps {found.kind} {found.digest}")
 
 
@@ -112,7 +112,7 @@ def unpin(*, name: str, store_path: str | None) -> None:
     from forge.cli.render import console
     from forge.store.pins import Pins
 
-    Pins(options.open_store(store_path, Path())).drop(name)
+    Pins(options.open_store(store_path, Path(), made=True)).drop(name)
     console().print(f"pin `{name}` is gone")
 
 
@@ -124,7 +124,7 @@ def list_pins(*, store_path: str | None) -> None:
     from forge.store.pins import Pins
 
     table = grid("pin", "keeps", "digest")
-    pins = Pins(options.open_store(store_path, Path())).all()
+    pins = Pins(options.open_store(store_path, Path(), made=True)).all()
     for each in pins:
         table.add_row(each.name, each.kind, each.digest)
     console().print(table if pins else "no pins")
@@ -136,7 +136,7 @@ def size(*, store_path: str | None) -> None:
     """Print how much of the disk each part of the store takes."""
     from forge.cli.render import console, grid, size_of
 
-    store = options.open_store(store_path, Path())
+    store = options.open_store(store_path, Path(), made=True)
     table = grid("part", "files", "size", right=("files", "size"))
     total = 0
     for part in ("objects", "trees", "actions", "journals", "scratch", "staging", "logs", "builds"):

@@ -20,9 +20,11 @@ def command(*, file: str, store_path: str | None, as_json: bool) -> int:
 
     from forge.cli.render import console, show_receipt
     from forge.plugin.discovery import Registry
+    from forge.run.local import ENVIRONMENT
     from forge.run.verify import verify
 
-    store = options.open_store(store_path, Path())
+    os.environ.update(ENVIRONMENT)
+    store = options.open_store(store_path, Path(), made=True)
     result = verify(Path(file), store, Registry(), os.cpu_count() or 1)
     if as_json:
         document = {"receipt": result.receipt, "differences": result.differences}

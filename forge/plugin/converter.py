@@ -125,6 +125,8 @@ def _files(value: Any, root: Path) -> Files:
         return Files(value["pattern"], tuple(File(name, Path(path)) for name, path in value["files"]))
     if not isinstance(value, str):
         raise TypeError(f"must be a path or a glob, got `{toml_text(value)}`")
+    if not value.strip():
+        raise ValueError("must be a path or a glob, got an empty string")
     files = Files.match(value, root)
     if not files:
         raise ValueError(f"no file matches `{value}` below `{root}`")

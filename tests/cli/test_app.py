@@ -5,6 +5,7 @@ import re
 import pytest
 
 from forge.cli.app import COMMANDS, run
+from forge.store.base import Store
 
 MANIFEST = """
 [params]
@@ -110,9 +111,16 @@ def test_the_store_is_where_the_command_line_or_the_environment_says(capsys, pro
     assert [True, True, True] == [(project / name / "format").is_file() for name in ("store", "named", "given")]
 
 
-def test_an_empty_store_is_whole(capsys):
+def test_an_empty_store_is_whole(project, capsys):
+    Store.open(project / "store")
     assert 0 == run(["store", "verify"])
     assert "0 records, no fault" in capsys.readouterr().out
+
+
+def test_looking_at_a_store_that_is_not_there_makes_none(project, capsys):
+    assert 4 == run(["store", "verify", "--store", "elsewhere"])
+    assert "there is no store at `elsewhere`" in capsys.readouterr().err
+    assert not (project / "elsewhere").exists()
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
