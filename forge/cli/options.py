@@ -65,10 +65,20 @@ class Project:
 
 def open_project(path: str, sets: tuple[str, ...], store_path: str | None, targets: tuple[str, ...] = ()) -> Project:
     """Read a manifest and open its store."""
+    from forge.core.errors import ManifestError
     from forge.plan.load import load
     from forge.plan.resolve import resolve
 
-    loaded = load(path, sets)
+    try:
+        loaded = load(path, sets)
+    except ManifestError as error:
+        if error.partial is None:
+            raise
+        try:
+            resolve(error.partial)
+        except ManifestError as more:
+            raise ManifestError([*error.problems, *more.problems]) from None
+        raise
     given = "".join(f" --set {shlex.quote(each)}" for each in sets) + (f" --store {store_path}" if store_path else "")
     return Project(resolve(loaded, targets=targets), open_store(store_path, loaded.root), given)
 

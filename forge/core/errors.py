@@ -24,6 +24,8 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from forge.core.manifest import Manifest
+
 
 class ForgeError(Exception):
     """Carry one message for a person and, where there is something to do, a hint."""
@@ -54,9 +56,13 @@ class Problem:
 
 
 class ManifestError(UsageError):
-    """Hold every problem of a manifest, in the order of their lines."""
+    """Hold every problem of a manifest, in the order of their lines.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    ``partial`` is what could be read all the same, so that the rest can be looked at too.
+    """
+
+    def __init__(self, problems: Sequence[Problem], partial: Manifest | None = None) -> None:
+        self.partial = partial
         self.problems = sorted(problems, key=lambda p: (p.file, p.line or 0))
         super().__init__("; ".join(p.message for p in self.problems))
 

@@ -50,6 +50,7 @@ class Manifest:
     """Hold a whole manifest.
 
     ``files`` are all texts it was read from, its own first; paths in it are relative to ``root``.
+    ``broken`` names steps that stand in the text and could not be read.
     """
 
     name: str
@@ -59,3 +60,4 @@ class Manifest:
     params: Mapping[str, Any]
     steps: tuple[StepTable, ...]
     files: tuple[Path, ...]
+    broken: frozenset[str] = frozenset()

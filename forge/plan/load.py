@@ -53,22 +53,25 @@ def load(path: Path | str, sets: Iterable[str] = ()) -> Manifest:
     _apply_sets(text, params, sets)
     params = _fill_params(text, params)
     steps = _steps(text, params)
-    if text.problems:
-        raise ManifestError(text.problems)
     head = text.document.get("forge", {})
     own = Path(path)
     folder = own.absolute().parent
     default_root = folder.parent if folder.name == "manifests" else folder
     root = (folder / head["root"]).resolve() if "root" in head else default_root
-    return Manifest(
+    broken = frozenset(problem.step for problem in text.problems if problem.step is not None)
+    manifest = Manifest(
         name=head.get("name", own.stem),
         path=own,
         root=root,
         seed=head.get("seed", 0),
         params=params,
-        steps=tuple(steps),
+        steps=tuple(step for step in steps if step.name not in broken),
         files=tuple(text.files),
+        broken=broken,
     )
+    if text.problems:
+        raise ManifestError(text.problems, manifest)
+    return manifest
 
 
 def _read(path: Path, chain: tuple[Path, ...]) -> _Text:
@@ -268,8 +271,8 @@ def _steps(text: _Text, params: Mapping[str, Any]) -> list[StepTable]:
             seen[name] = section
             use = table.get("use")
             if not isinstance(use, str) or use.count(".") != 1 or use.startswith(".") or use.endswith("."):
-                got = f", got `{use!r}`" if use is not None else ""
-                text.problem(f'step `{name}` needs `use = "plugin.step-type"`{got}', (*path, "use"), step=name)
+                got = f"must be of that form, got `{use!r}`" if use is not None else "is missing"
+                text.problem(f'`use = "plugin.step-type"` {got}', (*path, "use"), step=name)
                 continue
             values = {k: _fill(v, params, text, (*path, k), name) for k, v in table.items() if k != "use"}
             places = {key: text.place((*path, key)) for key in table}

@@ -62,6 +62,7 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
     types = {name: t for name, table in tables.items() if (t := _type_of(resolver, table)) is not None}
     inputs = {name: _inputs(resolver, table, tables, types.get(name)) for name, table in tables.items()}
     instances = {name: _instance(resolver, table, types[name]) for name, table in tables.items() if name in types}
+    resources = {name: _resources(resolver, table) for name, table in tables.items()}
     _check_parts(resolver, tables, inputs, instances)
     order = _order(resolver, tables, inputs)
     if resolver.problems:
@@ -69,7 +70,9 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
     wanted = _closure(manifest, inputs, targets)
     # what is not asked for need not be installed, and its files need not be there
     _check_requirements(resolver, {n: types[n] for n in order if n in wanted}, tables)
-    steps = {n: _step(resolver, tables[n], types[n], instances[n], inputs[n]) for n in order if n in wanted}
+    steps = {
+        n: _step(resolver, tables[n], types[n], instances[n], inputs[n], resources[n]) for n in order if n in wanted
+    }
     if resolver.problems:
         raise ManifestError(resolver.problems)
     packages = frozenset(module.partition(".")[0] for module in resolver.registry.modules.values())
@@ -180,6 +183,8 @@ def _input(
         resolver.problem(table, "from", f"`from` names steps by strings, got `{reference!r}`")
         return None
     step, _, part = reference.partition(".")
+    if step in resolver.manifest.broken:
+        return None
     if step not in tables:
         resolver.problem(table, "from", f"there is no step `{step}`", did_you_mean(step, tables.keys() - {table.name}))
         return None
@@ -232,7 +237,7 @@ def _order(resolver: _Resolver, tables: dict[str, StepTable], inputs: dict[str, 
         return ()
 
 
-def _step(resolver: _Resolver, table: StepTable, found: StepType, instance: Any, inputs: tuple[Input, ...]) -> Step:
+def _resources(resolver: _Resolver, table: StepTable) -> Resources:
     values = table.values.get("resources", {})
     resources, complaints = (
         structure(Resources, values, resolver.manifest.root) if isinstance(values, dict) else (None, [])
@@ -241,6 +246,17 @@ def _step(resolver: _Resolver, table: StepTable, found: StepType, instance: Any,
         resolver.problem(table, "resources", f"`resources` must be a table, got `{values!r}`")
     for complaint in complaints:
         resolver.problem(table, "resources", complaint.message.replace("parameter", "resource"), complaint.hint)
+    return resources or Resources()
+
+
+def _step(
+    resolver: _Resolver,
+    table: StepTable,
+    found: StepType,
+    instance: Any,
+    inputs: tuple[Input, ...],
+    resources: Resources,
+) -> Step:
     return Step(
         name=table.name,
         kind=found.kind,
@@ -253,7 +269,7 @@ def _step(resolver: _Resolver, table: StepTable, found: StepType, instance: Any,
         inputs=inputs,
         files=_files(resolver, table, instance),
         facts=_facts(found, instance),
-        resources=resources or Resources(),
+        resources=resources,
         heavy=found.heavy,
         network=found.network,
     )
