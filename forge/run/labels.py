@@ -106,6 +106,12 @@ def label_rows(labeler: Labeler, rows: pl.DataFrame, journal: Journal, run: Run)
     if journal.damaged:
         run.warn(f"the journal has {journal.damaged} damaged lines; their rows were asked for again")
     outcomes = [asking.outcomes[key] if key is not None else skipped[index] for index, key in enumerate(keys)]
+    for number, outcome in enumerate(outcomes, start=1):
+        if outcome.state != "labelled":
+            run.log(
+                f"row {number} {outcome.state}: {outcome.reason}"
+                + (f"; reply: {outcome.reply}" if outcome.reply else "")
+            )
     _require(outcomes, asking.limits.completeness)
     return _joined(rows, outcomes)
 

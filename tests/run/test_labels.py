@@ -305,3 +305,11 @@ def test_the_engine_costs_little_time_a_row(tmp_path, run):
     started = time.process_time()
     label(Echo(concurrency=64), texts, tmp_path, run)
     assert (time.process_time() - started) / 1_000 < 0.001
+
+
+def test_the_log_names_each_row_that_is_not_labelled(tmp_path):
+    run = forge.LocalRun(tmp_path / "scratch")
+    label(Echo(faults={"a": ["七"] * 3}, completeness=0.0), ["a", "bb"], tmp_path, run)
+    [line] = [message for message in run.messages if message.startswith("row ")]
+    assert line.startswith("row 1 refused: ")
+    assert line.endswith("reply: 七")
