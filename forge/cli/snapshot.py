@@ -28,6 +28,7 @@ _GRAIN = 50_000_000
 """Nanoseconds: a file that is younger than the build's beginning by less could change again unseen."""
 
 _VARIABLES = ("FORGE_STORE", "CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_CACHE", "PYTHONPATH", "PATH")
+_JSON = "--json"
 _DEVICES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 
 
@@ -40,7 +41,8 @@ def answer(arguments: list[str]) -> int | None:
             snapshot = json.load(file)
         if snapshot["place"] != _place(arguments) or not _holds(snapshot["files"]):
             return None
-        text = snapshot["terminal" if sys.stdout.isatty() else "text"]
+        form = "json" if _JSON in arguments else "terminal" if sys.stdout.isatty() else "text"
+        text = snapshot[form]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     text = text.replace("@@FINISHED@@", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
@@ -72,8 +74,9 @@ def take(arguments: list[str], project: Project, build: Build, outcome: Outcome,
     snapshot = {
         "place": _place(arguments),
         "files": files,
-        "text": _rendered(project, outcome, arguments, terminal=False),
-        "terminal": _rendered(project, outcome, arguments, terminal=True),
+        "text": _rendered(project, outcome, terminal=False),
+        "terminal": _rendered(project, outcome, terminal=True),
+        "json": _document(project, outcome),
     }
     with suppress(StoreError):  # hits may come from a store that can't be written
         project.store.write(
@@ -99,13 +102,18 @@ def _path(arguments: list[str]) -> str:
 
 
 def _name(arguments: list[str]) -> str:
-    return f"{zlib.crc32(json.dumps([os.getcwd(), arguments]).encode()):08x}.snapshot"
+    return f"{zlib.crc32(json.dumps([os.getcwd(), _essential(arguments)]).encode()):08x}.snapshot"
+
+
+def _essential(arguments: list[str]) -> list[str]:
+    """Leave out what changes the form of the answer alone."""
+    return [argument for argument in arguments if argument != _JSON]
 
 
 def _place(arguments: list[str]) -> dict[str, Any]:
     """Return all that the answer depends on besides files."""
     return {
-        "arguments": arguments,
+        "arguments": _essential(arguments),
         "folder": os.getcwd(),
         "python": [sys.executable, sys.version],
         "variables": {name: os.environ.get(name) for name in _VARIABLES},
@@ -163,22 +171,32 @@ def _below(folder: str, suffix: str) -> Iterator[str]:
         yield from (os.path.join(base, name) for name in names if name.endswith(suffix))
 
 
-def _rendered(project: Project, outcome: Outcome, arguments: list[str], *, terminal: bool) -> str:
+def _hits(outcome: Outcome) -> Outcome:
+    """Return the outcome of the same build when nothing changed."""
+    import attrs
+
+    hits = tuple(attrs.evolve(r, status="hit", seconds=0.0, because="") for r in outcome.results)
+    return attrs.evolve(outcome, results=hits, seconds=0.0)
+
+
+def _document(project: Project, outcome: Outcome) -> str:
+    """Return what a build of hits prints with `--json`."""
+    from forge.cli.render import json_document
+
+    document = json_document(project, _hits(outcome)) | {"finished": "@@FINISHED@@"}
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def _rendered(project: Project, outcome: Outcome, *, terminal: bool) -> str:
     """Return what a build of hits prints."""
     import io
 
-    import attrs
     from rich.console import Console
 
-    from forge.cli.render import BuildView, console, json_document
+    from forge.cli.render import BuildView, console
 
-    hits = tuple(attrs.evolve(r, status="hit", seconds=0.0, because="") for r in outcome.results)
-    same = attrs.evolve(outcome, results=hits, seconds=0.0)
-    if "--json" in arguments:
-        document = json_document(project, same) | {"finished": "@@FINISHED@@"}
-        return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
     stream = io.StringIO()
-    plain = console()
-    out = Console(file=stream, highlight=False, force_terminal=terminal, width=plain.width, soft_wrap=not terminal)
-    BuildView(project.graph).summary(project, same, out)
+    width = console().width
+    out = Console(file=stream, highlight=False, force_terminal=terminal, width=width, soft_wrap=not terminal)
+    BuildView(project.graph).summary(project, _hits(outcome), out)
     return stream.getvalue()
