@@ -63,7 +63,7 @@ def problems_of(namespace: str, examples: Mapping[str, Mapping[str, Any]]) -> li
     if not found:
         problems.append("it registers no step type")
     problems += [f"`examples` names `{name}`, which it does not register" for name in examples if name not in found]
-    packages = frozenset(module.partition(".")[0] for module in registry.modules.values())
+    packages = registry.packages
     for name, each in found.items():
         problems += [f"`{each.use}`: {p}" for p in _step_type(each, examples.get(name), packages)]
     return problems

@@ -5,7 +5,6 @@ ForgeError                      an expected failure: shown without a traceback
 │   └── ManifestError           carries every problem found, each with file, line and step
 ├── StepError           exit 1  a step failed while it ran
 │   ├── CheckFailed             a check's figure is beyond its bound
-│   ├── WorkerDied              the process that ran the step ended without a word
 │   ├── Refused                 a labeler's reply that may not be used
 │   ├── ProviderBusy            a provider that may answer if it is asked again
 │   └── ProviderRefused         a provider that will not answer, however often it is asked
@@ -73,10 +72,6 @@ class StepError(ForgeError):
 
 class CheckFailed(StepError):
     """Say which figures of a check are beyond their bounds."""
-
-
-class WorkerDied(StepError):
-    """Say that the process running a step ended without reporting."""
 
 
 class Refused(StepError):

@@ -75,8 +75,7 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
     }
     if resolver.problems:
         raise ManifestError(resolver.problems)
-    packages = frozenset(module.partition(".")[0] for module in resolver.registry.modules.values())
-    return Graph(manifest, steps, types, packages)
+    return Graph(manifest, steps, types, resolver.registry.packages)
 
 
 def _closure(manifest: Manifest, inputs: Mapping[str, tuple[Input, ...]], targets: Iterable[str]) -> set[str]:

@@ -49,6 +49,11 @@ class Registry:
     manager: pluggy.PluginManager = attrs.Factory(_manager)
     loaded: dict[str, Register] = attrs.Factory(dict)
 
+    @property
+    def packages(self) -> frozenset[str]:
+        """Return the top-level packages that plugins live in: what fingerprints of code look into."""
+        return frozenset(module.partition(".")[0] for module in self.modules.values())
+
     def plugin(self, namespace: str) -> Register:
         """Import one plugin and return what it registers."""
         if namespace in self.loaded:

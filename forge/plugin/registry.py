@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Kind = Literal["source", "transform", "labeler", "trainer", "exporter", "check"]
-KINDS: tuple[Kind, ...] = ("source", "transform", "labeler", "trainer", "exporter", "check")
 
 VERBS: dict[Kind, tuple[tuple[str, type], ...]] = {
     "source": (("read", protocols.Source), ("fetch", protocols.FileSource)),

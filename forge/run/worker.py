@@ -150,8 +150,7 @@ class Worker:
         """Refuse to run other code than the key says: a plugin that was edited between the plan and its import."""
         if cls.__module__ in self.checked:
             return
-        packages = frozenset(module.partition(".")[0] for module in self.registry.modules.values())
-        if module_digests(fingerprint(cls, packages, describe, digest_data)) != job.action["code"]:
+        if module_digests(fingerprint(cls, self.registry.packages, describe, digest_data)) != job.action["code"]:
             raise StepError(f"the code of `{job.use}` changed after the build was planned", hint="build again")
         self.checked.add(cls.__module__)
 

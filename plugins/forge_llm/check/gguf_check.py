@@ -20,7 +20,7 @@ from forge_llm.check.figures import SAME, Reply, check_bounds, figures, judge, n
 from forge_llm.check.labels import Labels, read_labels
 from forge_llm.check.local_model import LocalModel, shared_start
 from forge_llm.export.model_folder import MODEL, find_folder
-from forge_llm.export.threads import wait_asleep
+from forge_llm.threads import wait_asleep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from forge import StepError
 from forge_llm.check.decoding import Grammar
 from forge_llm.export.llama_cpp_files import ERROR, TEMPLATE, llama_log, metadata_value
-from forge_llm.export.threads import wait_asleep
+from forge_llm.threads import wait_asleep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

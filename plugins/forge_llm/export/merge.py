@@ -18,7 +18,7 @@ from forge_llm.export.model_folder import (
     refuse_quantised,
     shards,
 )
-from forge_llm.export.threads import wait_asleep
+from forge_llm.threads import wait_asleep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -35,14 +35,6 @@ def precision(wanted: Literal["auto", "fp32", "bf16"]) -> Precision:
     return "bf16" if device() == "cuda" or _processor_flags() & _FAST_BF16 else "fp32"
 
 
-def wait_without_spinning() -> None:
-    """Let OpenMP's threads sleep at a barrier; heard only if torch is not imported yet.
-
-    By default they spin, which on cores that others use too made a training step three times slower.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def _processor_flags() -> set[str]:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

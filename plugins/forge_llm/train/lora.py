@@ -12,6 +12,7 @@ import attrs
 from attrs.validators import and_, ge, gt, le, lt, optional
 
 import forge
+from forge_llm.threads import wait_asleep
 
 from . import checkpoint, device, result
 from .samples import data_order, order_digest, read_samples
@@ -86,7 +87,7 @@ class LoraTrainer:
         }
 
         # The model, and where an earlier attempt left it.
-        device.wait_without_spinning()
+        wait_asleep()
         import torch
 
         torch.set_num_threads(run.threads)
