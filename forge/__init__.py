@@ -5,7 +5,7 @@ These are the names that a plugin's author imports; all else is forge's own and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from forge.plugin.registry import Register, setting
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for, so that a no-op build imports none of them."""
     from importlib import import_module
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from forge import __version__
+from forge.cli.boundary import guarded
 from forge.core.errors import ForgeError
+
+if TYPE_CHECKING:
+    from forge.run.spawn import Process
 
 COMMANDS = {
     "build": "make what is missing",
@@ -27,7 +30,6 @@ COMMANDS = {
     "plugins": "list step types and their parameters",
     "store": "check, measure and clear the store",
 }
-INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
@@ -68,10 +70,22 @@ def app() -> None:
     """Build datasets and small models from a manifest."""
 
 
-def run(arguments: list[str]) -> int:
+@attrs.frozen
+class Call:
+    """Hold one call of `forge`: its words, and a worker that was started before it was known whether there is work."""
+
+    arguments: list[str]
+    spare: Process | None = None
+
+
+def run(arguments: list[str], spare: Process | None = None) -> int:
     """Run one command line and return its exit code."""
+    return guarded(lambda: _run(Call(arguments, spare))) or 0
+
+
+def _run(call: Call) -> int | None:
     try:
-        result = app.main(arguments, prog_name="forge", standalone_mode=False, obj=arguments)
+        result = app.main(call.arguments, prog_name="forge", standalone_mode=False, obj=call)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2
@@ -80,16 +94,6 @@ def run(arguments: list[str]) -> int:
 
         show_error(ForgeError(error.format_message().rstrip(".")))
         return error.exit_code if error.exit_code != 1 else 2
-    except ForgeError as error:
-        from forge.cli.render import show_error
-
-        show_error(error)
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print("\ninterrupted: finished steps are kept, the next build goes on from here", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
-    except BrokenPipeError:
-        # whoever read our output has gone (`forge show … | head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except click.Abort:
+        raise KeyboardInterrupt from None
     return result if isinstance(result, int) else 0

@@ -10,7 +10,6 @@ import time
 import click
 
 from forge.cli import options
-from forge.cli.snapshot import take
 
 
 @click.command()
@@ -32,23 +31,29 @@ def command(
     as_json: bool,
 ) -> int:
     """Make what is missing of MANIFEST, or of the named STEPs and all they need."""
-    from forge.cli.render import BuildView, json_document
+    from forge.cli.answer import document, summary
+    from forge.cli.note import take
+    from forge.cli.view import BuildView
     from forge.run.build import Build
     from forge.run.local import LocalExecutor
 
     del executor  # one choice so far
     begun = time.time()
+    call = click.get_current_context().find_root().obj
     project = options.open_project(manifest, sets, store_path, steps)
     count = jobs or os.cpu_count() or 1
-    with BuildView(project.graph, quiet=as_json) as view:
-        build = Build(project.graph, project.store, lambda: LocalExecutor(count), view.hear, offline)
+    with BuildView(quiet=as_json) as view:
+        build = Build(
+            project.graph, project.store, lambda: LocalExecutor(count, call.spare), view.hear, offline=offline
+        )
         outcome = build.run()
-    if outcome.exit_code == 0:
-        take(click.get_current_context().find_root().obj, project, build, outcome, begun)
     if as_json:
-        json.dump(json_document(project, outcome), sys.stdout, ensure_ascii=False, indent=1)
-        print()  # noqa: T201
-        view.failures(outcome)
+        text = json.dumps(document(project, outcome), ensure_ascii=False, indent=1) + "\n"
     else:
-        view.summary(project, outcome)
+        text = summary(project, outcome, terminal=sys.stdout.isatty())
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    if outcome.exit_code == 0:
+        take(call.arguments, project, build, outcome, begun, {"jobs": count, "offline": offline})
+    view.failures(outcome)
     return outcome.exit_code

@@ -38,7 +38,7 @@ def command(
     Each line that you type is a message; an empty line or Ctrl-D ends the talk.
     """
     from forge.plugin.discovery import Registry
-    from forge.run.local import ENVIRONMENT
+    from forge.run.spawn import ENVIRONMENT
 
     os.environ.update(ENVIRONMENT)
     registry = Registry()

@@ -115,7 +115,8 @@ def _sources(out: Console, links: list[Link]) -> None:
     """Print every file that was read from outside the store."""
     from rich.markup import escape
 
-    from forge.cli.render import grid, size_of
+    from forge.cli.render import grid
+    from forge.cli.words import size_of
 
     table = grid("source file", "size", "blake3", "read by", right=("size",))
     count = 0

@@ -1,21 +1,17 @@
-"""Options and openings that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import os
-import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
+
+from forge.cli.project import Project, open_project, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forge.core.record import Record
-    from forge.plan.resolve import Graph
-    from forge.store.base import Store
+__all__ = ["Project", "as_json", "manifest", "open_project", "open_store", "sets", "store"]
 
 sets = click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a parameter, or STEP.PARAMETER.")
 store = click.option(
@@ -27,72 +23,3 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON d
 def manifest(function: Callable[..., Any]) -> Callable[..., Any]:
     """Take the manifest, `--set` and `--store`."""
     return click.argument("manifest", metavar="MANIFEST")(sets(store(function)))
-
-
-@attrs.frozen
-class Project:
-    """Hold a manifest's graph and its store, and the options that were given, for hints."""
-
-    graph: Graph
-    store: Store
-    given: str = ""
-
-    def step(self, name: str) -> str:
-        """Return the name of a step without its part; raise UsageError if there is none."""
-        from forge.core.errors import UsageError
-        from forge.core.suggest import did_you_mean
-
-        step = name.partition(".")[0]
-        if step not in self.graph.steps:
-            raise UsageError(f"there is no step `{step}`", hint=did_you_mean(step, self.graph.steps))
-        return step
-
-    def record(self, name: str) -> Record:
-        """Return the record of a step as its inputs are now; raise UsageError if it is not built."""
-        from forge.core.errors import UsageError
-        from forge.plan.forecast import forecast
-
-        entries = forecast(self.graph.closure([self.step(name)]), self.store)
-        record = entries[self.step(name)].record
-        if record is None:
-            first = next(e for e in entries.values() if e.will == "run")
-            raise UsageError(
-                f"step `{name}` is not built as things are now: `{first.step.name}` would run ({first.because})",
-                hint=f"run `forge build {self.graph.manifest.path} {self.step(name)}{self.given}`",
-            )
-        return record
-
-
-def open_project(path: str, sets: tuple[str, ...], store_path: str | None, targets: tuple[str, ...] = ()) -> Project:
-    """Read a manifest and open its store."""
-    from forge.core.errors import ManifestError
-    from forge.plan.load import load
-    from forge.plan.resolve import resolve
-
-    try:
-        loaded = load(path, sets)
-    except ManifestError as error:
-        if error.partial is None:
-            raise
-        try:
-            resolve(error.partial)
-        except ManifestError as more:
-            raise ManifestError([*error.problems, *more.problems]) from None
-        raise
-    given = "".join(f" --set {shlex.quote(each)}" for each in sets) + (f" --store {store_path}" if store_path else "")
-    return Project(resolve(loaded, targets=targets), open_store(store_path, loaded.root), given)
-
-
-def open_store(store_path: str | None, root: Path, *, made: bool = False) -> Store:
-    """Open the store named on the command line, by FORGE_STORE, or the project's own.
-
-    With *made* it must be there already: looking at a store makes none.
-    """
-    from forge.core.errors import StoreError
-    from forge.store.base import Store
-
-    named = store_path or os.environ.get("FORGE_STORE")
-    path = Path(named) if named else root / "store"
-    if made and not (path / "format").exists():
-        raise StoreError(f"there is no store at `{path}`", hint="name one with `--store`; `forge build` makes it")
-    return Store.open(path)

@@ -30,7 +30,8 @@ def command(
     """Print what STEP made: rows, statistics, what was dropped and why, metrics, receipt."""
     from rich.markup import escape
 
-    from forge.cli.render import console, read_member, show_receipt, size_of
+    from forge.cli.render import console, read_member, show_receipt
+    from forge.cli.words import size_of
 
     project = options.open_project(manifest, sets, store_path, (step.partition(".")[0],))
     record = _record(project, step)
@@ -98,7 +99,7 @@ def _ledger(out: Console, record: Record) -> None:
 def _files(out: Console, project: Project, record: Record) -> None:
     from rich.markup import escape
 
-    from forge.cli.render import size_of
+    from forge.cli.words import size_of
 
     members = project.store.tree(record.tree).members
     few = 30

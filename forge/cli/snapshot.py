@@ -2,13 +2,15 @@
 
 After a build in which every step is there, a snapshot notes the signature of every file that the answer depends on:
 manifests, data, the code of plugins and of forge, installed distributions, and the store's own files. While all of
-them are as they were, the answer is what it was, with every step a hit. One that differs, or anything unexpected,
-and the build takes the full way. Only the standard library is imported here, and little of it.
+them are as they were, the answer is what it was, with every step a hit. Where nothing but data differs, the build
+goes on from the graph that was kept beside the snapshot (`forge.cli.incremental`). Anything else, and anything
+unexpected, and the build takes the full way. Only built-in modules are imported here.
+
+A snapshot is a text: a head, a line for each file, a line for each step, and the answers. `forge.cli.note` writes it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -16,75 +18,80 @@ import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any
+    from forge.plan.frozen import Known
 
-    from forge.cli.options import Project
-    from forge.core.files import Files
-    from forge.plan.keys import Keys
-    from forge.run.build import Build, Outcome
-
-_GRAIN = 50_000_000
-"""Nanoseconds: a file that is younger than the build's beginning by less could change again unseen."""
-
-_VARIABLES = ("FORGE_STORE", "CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_CACHE", "PYTHONPATH", "PATH")
+FORMAT = "forge snapshot 2"
+FORMS = ("text", "terminal", "json")
+FINISHED = "@@FINISHED@@"
+_VARIABLES = ("CUDA", "FORGE", "HF_", "HIP", "LD_LIBRARY_PATH", "OMP", "PATH", "PYTHON", "ROCR", "VIRTUAL_ENV", "XDG")
+"""What names of environment variables begin with that may decide which code runs, or what a fact is."""
 _JSON = "--json"
 _DEVICES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 
 
-def answer(arguments: list[str]) -> int | None:
-    """Print what `forge build` would print, if nothing changed since it last did; else return None."""
+class Snapshot:
+    """Hold what was noted after a build.
+
+    ``fixed`` are signatures of all but data, ``data`` of what sources read and the folders they look into, ``made``
+    of what lies in the store and was put into the user's tree; ``steps`` are lines ``name key tree``; ``answers`` are
+    what the build would print, by form.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        """Read the lines of a snapshot."""
+        counts = [int(word) for word in lines[2].split()]
+        self.place = lines[1]
+        at = 3
+        parts = []
+        for count in counts:
+            parts.append(lines[at : at + count])
+            at += count
+        self.fixed, self.data, self.made, self.steps, *answers = parts
+        self.answers = {form: "\n".join(part) for form, part in zip(FORMS, answers, strict=True) if part}
+        self.changed: list[str] = []
+
+    def holds(self, place: str) -> bool:
+        """Say whether all but data is as it was; ``changed`` then names the data that is not."""
+        if place != self.place or _changed(self.fixed):
+            return False
+        self.changed = _changed(self.data)
+        return not _changed(self.made)
+
+    def known(self) -> dict[str, Known]:
+        """Return what the steps were."""
+        from forge.plan.frozen import Known
+
+        return {name: Known(key, tree) for name, key, tree in (line.split(" ") for line in self.steps)}
+
+
+def answer(arguments: list[str]) -> int | Snapshot | None:
+    """Print what `forge build` would print, if nothing changed since it last did.
+
+    Return its exit code; or the snapshot, where data alone changed; or None.
+    """
     if not arguments or arguments[0] != "build":
         return None
     try:
-        with open(_path(arguments), encoding="utf-8") as file:
-            snapshot = json.load(file)
-        if snapshot["place"] != _place(arguments) or not _holds(snapshot["files"]):
+        with open(path_of(arguments), encoding="utf-8", newline="") as file:
+            lines = file.read().split("\n")
+        if lines[0] != FORMAT:
             return None
+        snapshot = Snapshot(lines)
+        if not snapshot.holds(place_of(arguments)):
+            return None
+        if snapshot.changed:
+            return snapshot
         form = "json" if _JSON in arguments else "terminal" if sys.stdout.isatty() else "text"
-        text = snapshot[form]
-    except (OSError, ValueError, KeyError, TypeError):
+        text = snapshot.answers[form]
+    except (OSError, ValueError, KeyError, IndexError):
         return None
-    text = text.replace("@@FINISHED@@", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    if form == "json":
+        text = text.replace(FINISHED, time.strftime("%Y-%m-%dT%H:%M:%S%z"))
     sys.stdout.write(text)
     return 0
 
 
-def take(arguments: list[str], project: Project, build: Build, outcome: Outcome, begun: float) -> None:
-    """Note what the answer to *arguments* is while nothing changes; *begun* is when the build read its first file."""
-    from contextlib import suppress
-
-    from forge.core.errors import StoreError
-    from forge.store.actions import Actions
-
-    files: dict[str, list[int] | None] = {}
-    newest = int(begun * 1e9) - _GRAIN
-    for path in _inputs(project, build.keys):
-        files[path] = signature = _signature(path)
-        if signature is None or max(signature[1], signature[2]) >= newest:
-            return
-    files |= {path: _signature(path) for path in build.delivered}
-    for result in outcome.results:
-        if result.record is None:
-            return
-        paths = [Actions(project.store).record_path(result.record.key), project.store.tree_path(result.record.tree)]
-        tree = project.store.tree(result.record.tree)
-        paths += [project.store.object_path(member.digest) for member in tree.members.values()]
-        files |= {str(path): _signature(str(path)) for path in paths}
-    snapshot = {
-        "place": _place(arguments),
-        "files": files,
-        "text": _rendered(project, outcome, terminal=False),
-        "terminal": _rendered(project, outcome, terminal=True),
-        "json": _document(project, outcome),
-    }
-    with suppress(StoreError):  # hits may come from a store that can't be written
-        project.store.write(
-            project.store.root / "builds" / _name(arguments), json.dumps(snapshot).encode(), durable=False
-        )
-
-
-def _path(arguments: list[str]) -> str:
+def path_of(arguments: list[str]) -> str:
     """Return where the snapshot lies, by the rules that the full way finds the store with."""
     store = os.environ.get("FORGE_STORE")
     manifest = ""
@@ -98,11 +105,15 @@ def _path(arguments: list[str]) -> str:
     if store is None:
         folder = os.path.dirname(os.path.abspath(manifest))
         store = os.path.join(os.path.dirname(folder) if os.path.basename(folder) == "manifests" else folder, "store")
-    return os.path.join(store, "builds", _name(arguments))
+    name = f"{zlib.crc32(repr([os.getcwd(), _essential(arguments)]).encode('utf-8', 'surrogateescape')):08x}"
+    return os.path.join(store, "builds", f"{name}.snapshot")
 
 
-def _name(arguments: list[str]) -> str:
-    return f"{zlib.crc32(json.dumps([os.getcwd(), _essential(arguments)]).encode()):08x}.snapshot"
+def place_of(arguments: list[str]) -> str:
+    """Return all that the answer depends on besides files, as one line."""
+    variables = sorted(pair for pair in os.environ.items() if pair[0].startswith(_VARIABLES))
+    devices = [os.path.exists(device) for device in _DEVICES]
+    return repr((_essential(arguments), os.getcwd(), sys.executable, sys.version, variables, devices))
 
 
 def _essential(arguments: list[str]) -> list[str]:
@@ -110,93 +121,18 @@ def _essential(arguments: list[str]) -> list[str]:
     return [argument for argument in arguments if argument != _JSON]
 
 
-def _place(arguments: list[str]) -> dict[str, Any]:
-    """Return all that the answer depends on besides files."""
-    return {
-        "arguments": _essential(arguments),
-        "folder": os.getcwd(),
-        "python": [sys.executable, sys.version],
-        "variables": {name: os.environ.get(name) for name in _VARIABLES},
-        "devices": [os.path.exists(device) for device in _DEVICES],
-    }
-
-
-def _holds(files: dict[str, list[int] | None]) -> bool:
-    return all(_signature(path) == signature for path, signature in files.items())
-
-
-def _signature(path: str) -> list[int] | None:
-    try:
-        info = os.stat(path)
-    except OSError:
-        return None
-    return [info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino]
-
-
-# ---------------------------------------------------------------- taking one; here imports don't matter
-
-
-def _inputs(project: Project, keys: Keys) -> Iterator[str]:
-    """Yield every file and folder outside the store that the answer depends on."""
-    import forge
-
-    yield from (str(path.absolute()) for path in project.graph.manifest.files)
-    for step in project.graph.steps.values():
-        for files in step.files.values():
-            yield from (str(file.path) for file in files)
-            yield from _folders(files, str(project.graph.manifest.root))
-    yield from keys.sources()
-    yield from _below(os.path.dirname(str(forge.__file__)), ".py")
-    # a distribution that comes, goes or changes its version renames its folder in one of these
-    yield from (path for path in sys.path if os.path.isdir(path))
-
-
-def _folders(files: Files, root: str) -> Iterable[str]:
-    """Return the folders in which a new file could match the glob."""
-    from forge.core.files import fixed_part
-
-    fixed, wild = fixed_part(files.pattern)
-    base = os.path.join(root, fixed)
-    if not os.path.isdir(base):
-        return
-    depth = sys.maxsize if "**" in wild or not wild else wild.count("/")
-    for folder, folders, _ in os.walk(base):
-        yield folder
-        if os.path.relpath(folder, base).count("/") + (folder != base) >= depth:
-            folders.clear()
-
-
-def _below(folder: str, suffix: str) -> Iterator[str]:
-    for base, _, names in os.walk(folder):
-        yield from (os.path.join(base, name) for name in names if name.endswith(suffix))
-
-
-def _hits(outcome: Outcome) -> Outcome:
-    """Return the outcome of the same build when nothing changed."""
-    import attrs
-
-    hits = tuple(attrs.evolve(r, status="hit", seconds=0.0, because="") for r in outcome.results)
-    return attrs.evolve(outcome, results=hits, seconds=0.0)
-
-
-def _document(project: Project, outcome: Outcome) -> str:
-    """Return what a build of hits prints with `--json`."""
-    from forge.cli.render import json_document
-
-    document = json_document(project, _hits(outcome)) | {"finished": "@@FINISHED@@"}
-    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-
-
-def _rendered(project: Project, outcome: Outcome, *, terminal: bool) -> str:
-    """Return what a build of hits prints."""
-    import io
-
-    from rich.console import Console
-
-    from forge.cli.render import BuildView, console
-
-    stream = io.StringIO()
-    width = console().width
-    out = Console(file=stream, highlight=False, force_terminal=terminal, width=width, soft_wrap=not terminal)
-    BuildView(project.graph).summary(project, _hits(outcome), out)
-    return stream.getvalue()
+def _changed(lines: list[str]) -> list[str]:
+    """Return the paths whose files are not what *lines* say."""
+    stat = os.stat
+    found = []
+    for line in lines:
+        path, _, signature = line.partition("\t")
+        try:
+            info = stat(path)
+        except OSError:
+            if signature != "-":
+                found.append(path)
+        else:
+            if signature != f"{info.st_size} {info.st_mtime_ns} {info.st_ctime_ns} {info.st_ino}":
+                found.append(path)
+    return found

@@ -1,7 +1,8 @@
-"""Start: the way that costs nothing first, then the whole command line."""
+"""Start: the way that costs nothing first, then what follows from changed data, then the whole command line."""
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from forge.cli.snapshot import answer
@@ -9,9 +10,28 @@ from forge.cli.snapshot import answer
 
 def main() -> None:
     """Run `forge`."""
-    code = answer(sys.argv[1:])
-    if code is None:
-        from forge.cli.app import run
+    arguments = sys.argv[1:]
+    found = answer(arguments)
+    if isinstance(found, int):
+        sys.exit(found)
+    spare = None
+    if arguments[:1] == ["build"]:
+        from forge.run import spawn
 
-        code = run(sys.argv[1:])
+        spare = spawn.fork()
+    code = None
+    try:
+        if found is not None:
+            from forge.cli.boundary import guarded
+            from forge.cli.incremental import build_changed
+
+            code = guarded(lambda: build_changed(arguments, found, spare))
+        if code is None:
+            from forge.cli.app import run
+
+            code = run(arguments, spare)
+    finally:
+        if spare is not None and spare.status is None:
+            spare.signal(signal.SIGKILL)
+            spare.wait()
     sys.exit(code)

@@ -65,7 +65,8 @@ def collect_garbage(*, store_path: str | None, dry_run: bool, keep_days: float) 
 
     What was made or used within the last hour stays, and so do replies of labeling providers.
     """
-    from forge.cli.render import console, grid, size_of
+    from forge.cli.render import console, grid
+    from forge.cli.words import size_of
     from forge.store.gc import collect, survey
 
     store = options.open_store(store_path, Path(), made=True)
@@ -134,7 +135,8 @@ def list_pins(*, store_path: str | None) -> None:
 @options.store
 def size(*, store_path: str | None) -> None:
     """Print how much of the disk each part of the store takes."""
-    from forge.cli.render import console, grid, size_of
+    from forge.cli.render import console, grid
+    from forge.cli.words import size_of
 
     store = options.open_store(store_path, Path(), made=True)
     table = grid("part", "files", "size", right=("files", "size"))

@@ -20,7 +20,7 @@ def command(*, file: str, store_path: str | None, as_json: bool) -> int:
 
     from forge.cli.render import console, show_receipt
     from forge.plugin.discovery import Registry
-    from forge.run.local import ENVIRONMENT
+    from forge.run.spawn import ENVIRONMENT
     from forge.run.verify import verify
 
     os.environ.update(ENVIRONMENT)

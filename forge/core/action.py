@@ -16,6 +16,15 @@ ENGINE = 1
 """Raised when the engine's own part in making artifacts changes their meaning."""
 
 
+Fingerprints = dict[str, dict[str, str]]
+"""For each module: a fingerprint for each top-level definition, and ``""`` for what stands outside of any."""
+
+
+def module_digests(fingerprints: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return one digest a module, for the action key."""
+    return {module: digest_value("code", parts) for module, parts in sorted(fingerprints.items())}
+
+
 @attrs.frozen
 class Action:
     """Hold all that a result depends on, and nothing else: no path, date, host, worker count or step name.

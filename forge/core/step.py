@@ -45,7 +45,9 @@ class Step:
     """Hold one resolved step.
 
     ``instance`` is the plugin's class with its parameters; ``params`` are the same as canonical JSON values,
-    without defaults, settings and files; ``files`` are the files it reads from outside the store.
+    without defaults, settings and files; ``files`` are the files it reads from outside the store; ``destination``
+    is where in the user's own tree its artifact is put, relative to the project.
+    A step that is known from an earlier build has no ``instance``.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Step:
     resources: Resources = Resources()
     heavy: bool = False
     network: bool = False
+    destination: str | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from forge.store.signatures import Signatures, build_name
 if TYPE_CHECKING:
     from forge.core.record import Record
     from forge.plan.forecast import Forecast
-    from forge.plan.resolve import Graph
+    from forge.plan.graph import Graph
     from forge.store.base import Store
 
 MAY_MOVE = ("code", "version")

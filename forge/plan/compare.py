@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from forge.core.artifact import Member, Tree
     from forge.core.record import Record
-    from forge.plan.resolve import Graph
+    from forge.plan.graph import Graph
     from forge.store.base import Store
 
 FIGURES = ("stats.json", "metrics.json", "receipt.json")

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forge.core.action import Action
+    from forge.core.action import Action, Fingerprints
     from forge.core.record import Record
-    from forge.plugin.fingerprint import Fingerprints
 
 _LONG = 40
 

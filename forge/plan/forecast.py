@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from forge.core.artifact import Tree
     from forge.core.record import Record
     from forge.core.step import Step
-    from forge.plan.resolve import Graph
+    from forge.plan.graph import Graph
     from forge.store.base import Store
 
 

@@ -7,17 +7,32 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from forge.core.action import Action
+from forge.core.action import Action, module_digests
 from forge.core.artifact import Member, Tree
 from forge.core.errors import StepError
-from forge.plugin.fingerprint import Fingerprints, describe, fingerprint, module_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from forge.core.action import Fingerprints
     from forge.core.files import Files
-    from forge.core.step import Step
-    from forge.plan.resolve import Graph
+    from forge.core.step import Input, Step
+    from forge.plan.graph import Graph
+
+
+class Shelved(Protocol):
+    """Be an artifact whose members may not have been read yet."""
+
+    @property
+    def digest(self) -> str:
+        """Return its digest."""
+
+    def part(self, name: str) -> Tree:
+        """Return the sub-tree below the folder *name*."""
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """Return its members."""
 
 
 class FileReader(Protocol):
@@ -32,36 +47,35 @@ class FileReader(Protocol):
 
 @attrs.define
 class Keys:
-    """Make actions out of steps; *files* reads what lies outside the store."""
+    """Make actions out of steps; *files* reads what lies outside the store, *code* is what is known of step types."""
 
     graph: Graph
     files: FileReader
     code: dict[str, Fingerprints] = attrs.Factory(dict)
     read: set[Path] = attrs.Factory(set)
+    modules: dict[str, dict[str, str]] = attrs.Factory(dict)
 
-    def action(self, step: Step, trees: Mapping[str, Tree]) -> Action:
+    def action(self, step: Step, trees: Mapping[str, Shelved]) -> Action:
         """Return the action of *step*, given the artifacts of the steps it needs."""
-        inputs = []
-        for each in step.inputs:
-            tree = trees[each.step].part(each.part)
-            if not tree.members:
-                there = sorted({n.partition("/")[0] for n in trees[each.step].members if "/" in n})
-                hint = f"its parts are {', '.join(f'`{p}`' for p in there)}" if there else "it made no files"
-                raise StepError(f"step `{each.step}` has no part `{each.part}`, which `{step.name}` wants", hint=hint)
-            inputs.append((each.name if self._names_matter(step) else "", tree.digest))
+        named = self._names_matter(step)
+        inputs = tuple((each.name if named else "", self._digest(step, each, trees[each.step])) for each in step.inputs)
+        if step.use not in self.modules:
+            self.modules[step.use] = module_digests(self.fingerprints(step))
         return Action(
             use=step.use,
             version=step.version,
             params=step.params,
-            inputs=tuple(inputs),
+            inputs=inputs,
             files={name: self.file_tree(found).digest for name, found in step.files.items()},
-            code=module_digests(self.fingerprints(step)),
+            code=self.modules[step.use],
             facts=step.facts,
         )
 
     def fingerprints(self, step: Step) -> Fingerprints:
         """Return the fingerprints of a step type's code."""
         if step.use not in self.code:
+            from forge.plugin.fingerprint import fingerprint
+
             self.code[step.use] = fingerprint(type(step.instance), self.graph.packages, self._source, self._data)
         return self.code[step.use]
 
@@ -70,6 +84,8 @@ class Keys:
         return {str(p) for path in self.read for p in (path, path.parent)}
 
     def _source(self, path: Path) -> Any:
+        from forge.plugin.fingerprint import describe
+
         self.read.add(path)
         return self.files.of(path, "code", describe)
 
@@ -80,6 +96,18 @@ class Keys:
     def file_tree(self, files: Files) -> Tree:
         """Return the tree of files that lie outside the store."""
         return Tree({f.name: Member(self.files.digest(f.path), f.path.stat().st_size) for f in files})
+
+    @staticmethod
+    def _digest(step: Step, wanted: Input, tree: Shelved) -> str:
+        """Return the digest of what an input names, a whole artifact or a part of it."""
+        if not wanted.part:
+            return tree.digest
+        part = tree.part(wanted.part)
+        if not part.members:
+            there = sorted({n.partition("/")[0] for n in tree.members if "/" in n})
+            hint = f"its parts are {', '.join(f'`{p}`' for p in there)}" if there else "it made no files"
+            raise StepError(f"step `{wanted.step}` has no part `{wanted.part}`, which `{step.name}` wants", hint=hint)
+        return part.digest
 
     @staticmethod
     def _names_matter(step: Step) -> bool:

@@ -14,6 +14,7 @@ import attrs
 from forge.core.errors import ManifestError, PluginError, Problem
 from forge.core.step import Input, Resources, Step
 from forge.core.suggest import did_you_mean
+from forge.plan.graph import Graph, closure
 from forge.plugin.discovery import Registry
 from forge.plugin.parameters import files_of, keyed, spec, structure
 from forge.plugin.registry import StepType
@@ -27,21 +28,6 @@ _RESERVED = {"from", "resources"}
 _WHOLE = ("read", "transform", "merge", "label", "request")
 """Methods that make one table, without parts."""
 _VOWELS = "aeiou"
-
-
-@attrs.frozen
-class Graph:
-    """Hold the resolved steps in an order in which each comes after its inputs."""
-
-    manifest: Manifest
-    steps: dict[str, Step]
-    types: dict[str, StepType]
-    packages: frozenset[str]
-
-    def closure(self, targets: Iterable[str]) -> Graph:
-        """Return the graph of *targets* and all they need; of everything where none is named."""
-        wanted = _closure(self.manifest, {name: step.inputs for name, step in self.steps.items()}, targets)
-        return attrs.evolve(self, steps={n: s for n, s in self.steps.items() if n in wanted})
 
 
 @attrs.define
@@ -67,7 +53,7 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
     order = _order(resolver, tables, inputs)
     if resolver.problems:
         raise ManifestError(resolver.problems)
-    wanted = _closure(manifest, inputs, targets)
+    wanted = closure(manifest, inputs, targets)
     # what is not asked for need not be installed, and its files need not be there
     _check_requirements(resolver, {n: types[n] for n in order if n in wanted}, tables)
     steps = {
@@ -75,26 +61,7 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
     }
     if resolver.problems:
         raise ManifestError(resolver.problems)
-    return Graph(manifest, steps, types, resolver.registry.packages)
-
-
-def _closure(manifest: Manifest, inputs: Mapping[str, tuple[Input, ...]], targets: Iterable[str]) -> set[str]:
-    """Return the names of *targets* and all they need; of everything where none is named."""
-    queue = list(targets) or list(inputs)
-    unknown = [
-        Problem(f"there is no step `{t}`", str(manifest.path), hint=did_you_mean(t, inputs))
-        for t in queue
-        if t not in inputs
-    ]
-    if unknown:
-        raise ManifestError(unknown)
-    wanted: set[str] = set()
-    while queue:
-        name = queue.pop()
-        if name not in wanted:
-            wanted.add(name)
-            queue += [each.step for each in inputs[name]]
-    return wanted
+    return Graph(manifest, steps, resolver.registry.modules)
 
 
 def _type_of(resolver: _Resolver, table: StepTable) -> StepType | None:
@@ -271,6 +238,7 @@ def _step(
         resources=resources,
         heavy=found.heavy,
         network=found.network,
+        destination=instance.destination() if callable(getattr(instance, "destination", None)) else None,
     )
 
 

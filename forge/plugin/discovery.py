@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import attrs
@@ -31,6 +30,8 @@ def _manager() -> pluggy.PluginManager:
 
 def installed() -> dict[str, str]:
     """Return the module of every installed plugin by its name; nothing is imported."""
+    from importlib.metadata import entry_points  # slow to import, and a worker is told what there is
+
     found: dict[str, str] = {}
     for entry in entry_points(group=GROUP):
         if found.setdefault(entry.name, entry.value) != entry.value:

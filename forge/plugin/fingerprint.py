@@ -19,8 +19,7 @@ from forge.core.digest import digest_bytes, digest_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-Fingerprints = dict[str, dict[str, str]]
-"""For each module: a fingerprint for each top-level definition, and ``imports`` for the modules it uses."""
+    from forge.core.action import Fingerprints
 
 _LOGGERS = {"log", "logger", "logging", "_log", "_logger", "LOG", "LOGGER"}
 _LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
@@ -61,11 +60,6 @@ def fingerprint(
         if digests:
             found[f"{package}/*"] = digests
     return found
-
-
-def module_digests(fingerprints: Fingerprints) -> dict[str, str]:
-    """Return one digest a module, for the action key."""
-    return {module: digest_value("code", parts) for module, parts in sorted(fingerprints.items())}
 
 
 def digest_data(path: Path) -> str:

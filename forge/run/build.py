@@ -12,23 +12,25 @@ import attrs
 
 from forge.core.errors import ForgeError, StepError, StoreError
 from forge.plan.explain import reason_of
+from forge.plan.frozen import Known
 from forge.plan.keys import Keys
 from forge.run.deliver import Delivery
 from forge.run.events import Event, Failure, Finished, Progressed, Started, StepResult, Warned
 from forge.run.job import Job
 from forge.run.schedule import Schedule
 from forge.store.actions import Actions
+from forge.store.base import StoredTree
 from forge.store.signatures import Signatures, build_name
 from forge.store.used import lease
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from forge.core.action import Action
+    from forge.core.action import Action, Fingerprints
     from forge.core.artifact import Tree
     from forge.core.record import Record
     from forge.core.step import Step
-    from forge.plan.resolve import Graph
+    from forge.plan.graph import Graph
     from forge.run.executor import Executor
     from forge.store.base import Store
 
@@ -50,6 +52,9 @@ class Outcome:
 class Build:
     """Build a graph into a store; *listener* hears of everything as it happens.
 
+    *known* says what steps were when last everything was there, and *changed* which of them are no longer that; a
+    step that is not among them and whose inputs are as they were is the hit that it was, and nothing is looked up;
+    *code* is what is known of step types' code.
     ``same`` maps the keys of actions that are queued or running to the steps that wait for them, ``running`` to when
     they began.
     """
@@ -59,9 +64,12 @@ class Build:
     executor: Callable[[], Executor]
     listener: Callable[[Event], None] = lambda _: None
     offline: bool = False
+    known: Mapping[str, Known] = attrs.field(factory=dict)
+    changed: frozenset[str] = frozenset()
+    code: dict[str, Fingerprints] = attrs.field(factory=dict)
     actions: Actions = attrs.field(init=False)
     results: dict[str, StepResult] = attrs.field(factory=dict, init=False)
-    trees: dict[str, Tree] = attrs.field(factory=dict, init=False)
+    trees: dict[str, StoredTree] = attrs.field(factory=dict, init=False)
     schedule: Schedule = attrs.field(init=False)
     same: dict[str, list[Step]] = attrs.field(factory=dict, init=False)
     queue: deque[Action] = attrs.field(factory=deque, init=False)
@@ -71,22 +79,31 @@ class Build:
     name: str = attrs.field(init=False)
     signatures: Signatures = attrs.field(init=False)
     delivered: list[str] = attrs.field(factory=list, init=False)
+    moved: set[str] = attrs.field(factory=set, init=False)
     _last: dict[str, str] = attrs.field(factory=dict, init=False)
     started: Executor | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Open what is remembered of earlier builds."""
         self.name = build_name(self.graph.manifest.name, self.graph.manifest.path)
-        self.signatures = Signatures.load(self.store, self.name)
+        self.signatures = Signatures.load(self.store, self.name, partly=bool(self.known))
         self.actions = Actions(self.store)
-        self.keys = Keys(self.graph, self.signatures)
+        self.keys = Keys(self.graph, self.signatures, self.code)
         self._last = self.actions.last(self.name)
         self.schedule = Schedule.of(self.graph.steps)
+        for step in self.graph.steps.values():
+            for name in step.needs:
+                if name not in self.graph.steps:
+                    self.trees[name] = StoredTree(self.store, self.known[name].tree)
 
     def run(self) -> Outcome:
         """Build everything; a failed step stops only what needs it."""
         with lease(self.store.root):
             return self._run()
+
+    def known_now(self) -> dict[str, Known]:
+        """Return what the steps are now, once all are there."""
+        return {n: Known(str(r.key), self.trees[n].digest) for n, r in self.results.items()}
 
     def _run(self) -> Outcome:
         begun = time.monotonic()
@@ -100,7 +117,7 @@ class Build:
         finally:
             if self.started is not None:
                 self.started.close()
-            keys = {n: r.key for n, r in self.results.items() if r.key is not None and r.record is not None}
+            keys = {n: r.key for n, r in self.results.items() if r.key and r.status in ("hit", "ran")}
             # what is remembered only makes the next build quicker and its reasons better: a store that can't be
             # written is good enough for hits, and has failed every step that had to run
             with suppress(StoreError):
@@ -111,10 +128,17 @@ class Build:
 
     def _take_or_queue(self, step: Step) -> None:
         """Settle a step from the store, or queue it to run."""
+        known = self.known.get(step.name)
+        if known is not None and step.name not in self.changed and self.moved.isdisjoint(step.needs):
+            self._keep(step, known)
+            return
         try:
             action = self.keys.action(step, self.trees)
         except (ForgeError, OSError) as error:
             self._fail(step, None, _failure(error))
+            return
+        if known is not None and action.key == known.key:
+            self._keep(step, known)
             return
         if action.key in self.same:
             self.same[action.key].append(step)
@@ -154,6 +178,7 @@ class Build:
             action,
             trees={i.step: self.trees[i.step].digest for i in step.inputs},
             code=self.keys.fingerprints(step),
+            modules=self.graph.modules,
             root=str(self.graph.manifest.root.absolute()),
             store=str(self.store.root),
             threads=os.cpu_count() or 1,
@@ -192,12 +217,20 @@ class Build:
                         step, key, record, "ran" if fresh else "hit", time.monotonic() - begun if fresh else 0.0
                     )
 
+    def _keep(self, step: Step, known: Known) -> None:
+        """Settle a step as the hit that it was; whoever knows of it has seen that its files are there."""
+        self.trees[step.name] = StoredTree(self.store, known.tree)
+        self._finish(StepResult(step.name, step.kind, step.use, "hit", known.key))
+
     def _settle(self, step: Step, key: str, record: Record, status: Any, seconds: float) -> None:
-        self.trees[step.name] = tree = self.store.tree(record.tree)
+        self.trees[step.name] = stored = StoredTree(self.store, record.tree)
         because = self.reasons.get(step.name, "")
-        if callable(getattr(step.instance, "destination", None)):
+        known = self.known.get(step.name)
+        if known is None or known.tree != record.tree:
+            self.moved.add(step.name)
+        if step.destination is not None:
             try:
-                self._deliver(step, tree)
+                self._deliver(step, stored.tree)
             except (ForgeError, OSError) as error:
                 self._fail(step, key, _failure(error), seconds)
                 return

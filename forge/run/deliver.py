@@ -32,7 +32,7 @@ class Delivery:
 
     def paths(self, tree: Tree) -> dict[Path, Member]:
         """Return the file for each member: *to* itself where there is one, else files below it."""
-        place = self.root / self.step.instance.destination()
+        place = self.root / str(self.step.destination)
         if len(tree.members) == 1:
             return {place: next(iter(tree.members.values()))}
         return {place / name: member for name, member in tree.members.items()}

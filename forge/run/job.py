@@ -12,15 +12,16 @@ from forge.core.action import Action
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from forge.core.action import Fingerprints
     from forge.core.step import Step
-    from forge.plugin.fingerprint import Fingerprints
 
 
 @attrs.frozen
 class Job:
     """Hold one action to run.
 
-    ``inputs`` are ``[name, tree digest, part]`` in the order of ``from``; ``spec`` makes the step type's class again.
+    ``inputs`` are ``[name, tree digest, part]`` in the order of ``from``; ``spec`` makes the step type's class again,
+    which is found through ``modules``, the plugins' modules by name.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Job:
     store: str
     threads: int
     network: bool
+    modules: Mapping[str, str]
 
     @classmethod
     def of(
@@ -45,6 +47,7 @@ class Job:
         *,
         trees: Mapping[str, str],
         code: Fingerprints,
+        modules: Mapping[str, str],
         root: str,
         store: str,
         threads: int,
@@ -64,11 +67,12 @@ class Job:
             store=store,
             threads=min(step.resources.cpus or threads, threads),
             network=step.network,
+            modules=modules,
         )
 
     def dump(self) -> str:
         """Return the job as one line of JSON."""
-        return json.dumps(attrs.asdict(self))
+        return json.dumps({field.name: getattr(self, field.name) for field in attrs.fields(type(self))})
 
     @classmethod
     def load(cls, line: str) -> Job:

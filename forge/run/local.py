@@ -6,35 +6,24 @@ import json
 import os
 import selectors
 import signal
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from forge.run import spawn
+
 if TYPE_CHECKING:
     from forge.run.job import Job
+    from forge.run.spawn import Process
 
 _GRACE = 5.0
 """Seconds that a worker gets to end before it is killed."""
 
-ENVIRONMENT = {
-    # fetching is a step of its own: nothing else opens a connection
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    # logs are read by people; progress goes through `Run`
-    "TQDM_DISABLE": "1",
-    # threads that spin at a barrier starve each other wherever cores are shared: 27 tokens/s against 84 at load 7
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "PYTHONUNBUFFERED": "1",
-}
-
 
 @attrs.define(eq=False)
 class _Worker:
-    process: subprocess.Popen[bytes]
+    process: Process
     job: Job | None = None
     heavy: bool = False
     buffer: bytes = b""
@@ -42,9 +31,13 @@ class _Worker:
 
 @attrs.define
 class LocalExecutor:
-    """Keep up to *jobs* workers; a worker lives on from job to job, so that imports are paid for once."""
+    """Keep up to *jobs* workers; a worker lives on from job to job, so that imports are paid for once.
+
+    *spare* is one that was started before it was known whether there is work.
+    """
 
     jobs: int
+    spare: Process | None = None
     workers: list[_Worker] = attrs.Factory(list)
     selector: selectors.BaseSelector = attrs.Factory(selectors.DefaultSelector)
 
@@ -59,10 +52,10 @@ class LocalExecutor:
         """Hand the job to an idle worker, or to a new one."""
         worker = next((w for w in self.workers if w.job is None), None) or self._start()
         worker.job, worker.heavy = job, heavy
-        assert worker.process.stdin is not None  # noqa: S101  # for the type checker
+        line = memoryview(job.dump().encode() + b"\n")
         try:
-            worker.process.stdin.write(job.dump().encode() + b"\n")
-            worker.process.stdin.flush()
+            while line:
+                line = line[os.write(worker.process.to, line) :]
         except BrokenPipeError:
             # it died while idle; its closed output tells `wait`
             return
@@ -89,35 +82,26 @@ class LocalExecutor:
     def close(self) -> None:
         """End all workers: by closing their input, then by force."""
         for worker in self.workers:
-            _signal(worker.process, signal.SIGKILL if worker.job is None else signal.SIGTERM)
+            worker.process.signal(signal.SIGKILL if worker.job is None else signal.SIGTERM)
         deadline = time.monotonic() + _GRACE
         for worker in self.workers:
-            try:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _signal(worker.process, signal.SIGKILL)
+            if worker.process.wait(max(0.0, deadline - time.monotonic())) is None:
+                worker.process.signal(signal.SIGKILL)
                 worker.process.wait()
-            self._close_pipes(worker)
+            self._leave(worker)
         self.workers.clear()
 
     def _start(self) -> _Worker:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "forge.run.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env=os.environ | ENVIRONMENT,
-        )
-        assert process.stdout is not None  # noqa: S101  # for the type checker
-        worker = _Worker(process)
+        worker = _Worker(self.spare or spawn.start())
+        self.spare = None
         self.workers.append(worker)
-        self.selector.register(process.stdout, selectors.EVENT_READ, worker)
+        self.selector.register(worker.process.out, selectors.EVENT_READ, worker)
         return worker
 
     def _died(self, worker: _Worker) -> list[tuple[str, dict[str, Any]]]:
-        _signal(worker.process, signal.SIGKILL)
-        code = worker.process.wait()
-        self._close_pipes(worker)
+        worker.process.signal(signal.SIGKILL)
+        code = worker.process.wait() or 0
+        self._leave(worker)
         self.workers.remove(worker)
         if worker.job is None:
             return []
@@ -132,21 +116,6 @@ class LocalExecutor:
             (worker.job.key, {"event": "failed", "message": message, "hint": hint, "traceback": None, "exit_code": 1})
         ]
 
-    def _close_pipes(self, worker: _Worker) -> None:
-        for pipe in (worker.process.stdout, worker.process.stdin):
-            if pipe is None:
-                continue
-            if pipe is worker.process.stdout:
-                self.selector.unregister(pipe)
-            try:
-                pipe.close()
-            except BrokenPipeError:
-                continue
-
-
-def _signal(process: subprocess.Popen[bytes], number: int) -> None:
-    """Send a signal to a worker and all it started."""
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        return
+    def _leave(self, worker: _Worker) -> None:
+        self.selector.unregister(worker.process.out)
+        worker.process.close()

@@ -27,12 +27,14 @@ class Schedule:
 
     @classmethod
     def of(cls, steps: Mapping[str, Step]) -> Schedule:
-        """Return the schedule of a graph of which nothing is there."""
+        """Return the schedule of a graph of which nothing is there; what lies outside of it is."""
         dependants: dict[str, list[str]] = {name: [] for name in steps}
+        missing = dict.fromkeys(steps, 0)
         for name, step in steps.items():
             for need in step.needs:
-                dependants[need].append(name)
-        missing = {name: len(step.needs) for name, step in steps.items()}
+                if need in steps:
+                    dependants[need].append(name)
+                    missing[name] += 1
         return cls(deque(name for name, count in missing.items() if not count), missing, dependants)
 
     def settled(self, name: str) -> None:

@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import forge
+from forge.core.action import module_digests
 from forge.core.artifact import Member, Tree
 from forge.core.digest import digest_file
 from forge.core.errors import ForgeError, StepError, StoreError
 from forge.core.record import Record
 from forge.plugin.context import Artifact
 from forge.plugin.discovery import Registry
-from forge.plugin.fingerprint import describe, digest_data, fingerprint, module_digests
+from forge.plugin.fingerprint import describe, digest_data, fingerprint
 from forge.plugin.parameters import files_of, structure
 from forge.run.job import Job
 from forge.run.ledger import Ledger
@@ -52,7 +53,7 @@ def main() -> None:
         with lock:
             events.write(json.dumps(event) + "\n")
 
-    worker = Worker(Registry(), send)
+    worker = Worker(send)
     for line in iter(_lines().get, None):
         job = Job.load(line)
         try:
@@ -72,8 +73,8 @@ _WORTH_SYNCING = 1.0
 class Worker:
     """Run jobs one after another; *send* takes events as JSON values, *checked* are modules whose code was compared."""
 
-    registry: Registry
     send: Callable[[dict[str, Any]], None]
+    registry: Registry = attrs.Factory(lambda: Registry({}))
     checked: set[str] = attrs.Factory(set)
     stores: dict[str, Store] = attrs.Factory(dict)
 
@@ -102,6 +103,8 @@ class Worker:
 
     def _perform(self, job: Job, store: Store, actions: Actions, beat: Callable[[], None]) -> Record:
         begun, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        if self.registry.modules != job.modules:
+            self.registry = Registry(job.modules)
         found = self.registry.find(job.use)
         self._check_code(found.cls, job)
         instance, complaints = structure(found.cls, job.spec, Path(job.root))

@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,31 @@ class Store:
     def write_json(self, path: Path, value: Any, *, durable: bool = True) -> None:
         """Write a JSON file whole or not at all."""
         self.write(path, json.dumps(value, ensure_ascii=False, indent=1).encode(), durable=durable)
+
+
+@attrs.define
+class StoredTree:
+    """Know an artifact by its digest, and read it where its members matter."""
+
+    store: Store
+    digest: str
+    _tree: Tree | None = None
+
+    @property
+    def tree(self) -> Tree:
+        """Return the tree, verified."""
+        if self._tree is None:
+            self._tree = self.store.tree(self.digest)
+        return self._tree
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """Return its members by their names."""
+        return self.tree.members
+
+    def part(self, name: str) -> Tree:
+        """Return the sub-tree below the folder *name*."""
+        return self.tree.part(name)
 
 
 def remove(folder: Path) -> None:

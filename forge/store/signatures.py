@@ -35,13 +35,17 @@ class Signatures:
     used: dict[str, list[Any]] = attrs.Factory(dict)
 
     @classmethod
-    def load(cls, store: Store, name: str) -> Signatures:
-        """Read what is known; a damaged file means nothing is."""
+    def load(cls, store: Store, name: str, *, partly: bool = False) -> Signatures:
+        """Read what is known; a damaged file means nothing is.
+
+        What is not asked for until `save` is forgotten then, unless only a part of the manifest is built (*partly*).
+        """
         try:
             known = json.loads((store.root / "builds" / f"{name}.signatures").read_bytes())
         except (OSError, ValueError):
             known = {}
-        return cls(store, name, known if isinstance(known, dict) else {})
+        known = known if isinstance(known, dict) else {}
+        return cls(store, name, known, dict(known) if partly else {})
 
     def of(self, path: Path, what: str, compute: Callable[[Path], Any]) -> Any:
         """Return ``compute(path)``, or what it was if the file has not changed."""

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from forge.run import spawn
 from forge.run.local import LocalExecutor
 
 
@@ -28,10 +29,8 @@ def stub(monkeypatch):
     """Let a worker be any Python code."""
 
     def worker_is(code):
-        import subprocess
-
-        real = subprocess.Popen
-        monkeypatch.setattr(subprocess, "Popen", lambda _, **options: real([sys.executable, "-c", code], **options))
+        real = spawn.start
+        monkeypatch.setattr(spawn, "start", lambda: real(("-c", code)))
 
     return worker_is
 

@@ -1,0 +1,194 @@
+"""Note what a build's answer is while nothing changes, for `forge.cli.snapshot` to give."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+import forge
+from forge.cli.answer import document, summary
+from forge.cli.snapshot import FINISHED, FORMAT, FORMS, path_of, place_of
+from forge.core.errors import StoreError
+from forge.core.files import fixed_part
+from forge.plan.frozen import freeze, refrozen
+from forge.store.actions import Actions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from forge.cli.project import Project
+    from forge.cli.snapshot import Snapshot
+    from forge.core.files import Files
+    from forge.plan.frozen import Known
+    from forge.plan.keys import Keys
+    from forge.run.build import Build, Outcome
+
+_GRAIN = 50_000_000
+"""Nanoseconds: a file that is younger than the build's beginning by less could change again unseen."""
+
+
+def take(  # what a build was given, what it made, and when
+    arguments: list[str], project: Project, build: Build, outcome: Outcome, begun: float, options: Mapping[str, Any]
+) -> None:
+    """Note the answer to *arguments* after a whole build that began to read at *begun*, and the graph beside it."""
+    watched = {name: _watched(step.files.values(), project) for name, step in project.graph.steps.items()}
+    data = dict.fromkeys(path for paths in watched.values() for path in paths)
+    fixed = dict.fromkeys(path for path in _fixed(project, build.keys) if path not in data)
+    lines = [_read_lines(paths, begun) for paths in (fixed, data)]
+    hits = _hits(outcome)
+    answers = _answers(project, hits)
+    answers["json"] = json.dumps(document(project, hits) | {"finished": FINISHED}, ensure_ascii=False, indent=1) + "\n"
+    known = build.known_now()
+    made = [_line(path) for path in (*build.delivered, *_made(project, known))]
+    if lines[0] is not None and lines[1] is not None:
+        _write_snapshot(arguments, project, place_of(arguments), [lines[0], lines[1], made], known, answers)
+        frozen = freeze(build.keys) | {"watched": watched, "options": dict(options)}
+        _write(project, graph_path(arguments), json.dumps(frozen, ensure_ascii=False))
+
+
+def retake(  # the same, and what was noted before
+    arguments: list[str], project: Project, build: Build, outcome: Outcome, begun: float, old: Snapshot,
+    frozen: dict[str, Any],
+) -> None:  # fmt: skip
+    """Note the answer anew after a build of what follows from changed data; as JSON the full way will note it.
+
+    Lines of files that were not looked at again are kept; so are those of objects that an earlier result had and
+    another step may share.
+    """
+    known = old.known()
+    gone = {
+        path
+        for name in project.graph.steps
+        for path in (_record_path(project, known[name]), str(project.store.tree_path(known[name].tree)))
+    }
+    known |= (now := build.known_now())
+    watched: dict[str, list[str]] = frozen["watched"]
+    fresh = {name: _watched(project.graph.steps[name].files.values(), project) for name in build.changed}
+    moved = {path for name in build.changed for path in (*watched[name], *fresh[name])}
+    kept = {path: line for line in old.data if (path := line.partition("\t")[0]) not in moved}
+    lines = _read_lines(dict.fromkeys(path for paths in fresh.values() for path in paths), begun)
+    made = {path: line for line in old.made if (path := line.partition("\t")[0]) not in gone}
+    made |= {path: _line(path) for path in (*build.delivered, *_made(project, now))}
+    if lines is None:
+        return
+    parts = [old.fixed, [*kept.values(), *lines], list(made.values())]
+    _write_snapshot(arguments, project, old.place, parts, known, _answers(project, _hits(outcome)))
+    if refrozen(frozen, {name: project.graph.steps[name] for name in build.changed}) or fresh != {
+        name: watched[name] for name in fresh
+    }:
+        frozen["watched"] |= fresh
+        _write(project, graph_path(arguments), json.dumps(frozen, ensure_ascii=False))
+
+
+def graph_path(arguments: list[str]) -> str:
+    """Return where the graph lies that belongs to a snapshot."""
+    return path_of(arguments).removesuffix(".snapshot") + ".graph"
+
+
+def _write_snapshot(  # the parts of the text, in their order
+    arguments: list[str],
+    project: Project,
+    place: str,
+    files: list[list[str]],
+    known: Mapping[str, Known],
+    answers: Mapping[str, str],
+) -> None:
+    steps = [f"{name} {each.key} {each.tree}" for name, each in known.items()]
+    parts = [*files, steps, *(answers[form].split("\n") if answers.get(form) else [] for form in FORMS)]
+    lines = [line for part in parts for line in part]
+    if not any("\n" in line for line in (place, *lines)):  # a path with a line end can't be told from two
+        _write(project, path_of(arguments), "\n".join([FORMAT, place, " ".join(str(len(p)) for p in parts), *lines]))
+
+
+def _write(project: Project, path: str, text: str) -> None:
+    with suppress(StoreError):  # hits may come from a store that can't be written
+        target = project.store.root / "builds" / os.path.basename(path)
+        project.store.write(target, text.encode("utf-8", "surrogateescape"), durable=False)
+
+
+# ---------------------------------------------------------------- what an answer depends on
+
+
+def _fixed(project: Project, keys: Keys) -> Iterator[str]:
+    """Yield every file and folder besides data and store that the answer depends on."""
+    yield from (str(path.absolute()) for path in project.graph.manifest.files)
+    yield from keys.sources()
+    for base, _, names in os.walk(os.path.dirname(str(forge.__file__))):
+        yield from (os.path.join(base, name) for name in names if name.endswith(".py"))
+    # a distribution that comes, goes or changes its version renames its folder in one of these
+    yield from (path for path in sys.path if os.path.isdir(path))
+
+
+def _watched(files: Iterable[Files], project: Project) -> list[str]:
+    """Return the files, and the folders in which a new file could match."""
+    several = list(files)
+    found = [str(file.path) for each in several for file in each]
+    return found + [folder for each in several for folder in _folders(each, str(project.graph.manifest.root))]
+
+
+def _folders(files: Files, root: str) -> Iterator[str]:
+    fixed, wild = fixed_part(files.pattern)
+    base = os.path.join(root, fixed)
+    if not os.path.isdir(base):
+        return
+    depth = sys.maxsize if "**" in wild or not wild else wild.count("/")
+    for folder, folders, _ in os.walk(base):
+        yield folder
+        if os.path.relpath(folder, base).count("/") + (folder != base) >= depth:
+            folders.clear()
+
+
+def _made(project: Project, known: Mapping[str, Known]) -> Iterator[str]:
+    """Yield the files of the store that hold what steps made: records, trees, objects."""
+    store = project.store
+    for each in known.values():
+        yield _record_path(project, each)
+        yield str(store.tree_path(each.tree))
+        yield from (str(store.object_path(member.digest)) for member in store.tree(each.tree).members.values())
+
+
+def _record_path(project: Project, known: Known) -> str:
+    return str(Actions(project.store).record_path(known.key))
+
+
+def _read_lines(paths: Iterable[str], begun: float) -> list[str] | None:
+    """Return the lines of files that were read, or None where one is gone or may have been read half written."""
+    lines = []
+    for path in paths:
+        try:
+            info = os.stat(path)
+        except OSError:
+            return None
+        if max(info.st_mtime_ns, info.st_ctime_ns) >= int(begun * 1e9) - _GRAIN:
+            return None
+        lines.append(_signed(path, info))
+    return lines
+
+
+def _line(path: str) -> str:
+    try:
+        return _signed(path, os.stat(path))
+    except OSError:
+        return f"{path}\t-"
+
+
+def _signed(path: str, info: os.stat_result) -> str:
+    return f"{path}\t{info.st_size} {info.st_mtime_ns} {info.st_ctime_ns} {info.st_ino}"
+
+
+# ---------------------------------------------------------------- the answer
+
+
+def _hits(outcome: Outcome) -> Outcome:
+    """Return the outcome of the same build when nothing changed."""
+    hits = tuple(attrs.evolve(r, status="hit", seconds=0.0, because="") for r in outcome.results)
+    return attrs.evolve(outcome, results=hits, seconds=0.0)
+
+
+def _answers(project: Project, hits: Outcome) -> dict[str, str]:
+    return {form: summary(project, hits, terminal=form == "terminal") for form in ("text", "terminal")}
