@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,8 +43,13 @@ class Artifact:
 
     def files(self) -> dict[str, Path]:
         """Return every member by its name."""
-        found = (p for p in sorted(self.path.rglob("*")) if p.is_file())
-        return {p.relative_to(self.path).as_posix(): p for p in found}
+        found = {}
+        for folder, folders, names in os.walk(self.path):
+            folders.sort()
+            for name in names:
+                path = os.path.join(folder, name)
+                found[os.path.relpath(path, self.path)] = Path(path)
+        return dict(sorted(found.items()))
 
     @property
     def is_table(self) -> bool:
@@ -86,8 +92,11 @@ class Run(Protocol):
     ``threads`` is how many cores the step may use.
     """
 
-    scratch: Path
     threads: int
+
+    @property
+    def scratch(self) -> Path:
+        """Return the action's own folder."""
 
     def progress(self, done: float, total: float | None = None, **figures: float | str) -> None:
         """Report how far the work is, with figures worth watching (``loss=1.2``)."""

@@ -80,6 +80,7 @@ class Build:
     signatures: Signatures = attrs.field(init=False)
     delivered: list[str] = attrs.field(factory=list, init=False)
     moved: set[str] = attrs.field(factory=set, init=False)
+    sound: set[str] = attrs.field(factory=set, init=False)
     _last: dict[str, str] = attrs.field(factory=dict, init=False)
     started: Executor | None = attrs.field(default=None, init=False)
 
@@ -95,6 +96,7 @@ class Build:
             for name in step.needs:
                 if name not in self.graph.steps:
                     self.trees[name] = StoredTree(self.store, self.known[name].tree)
+                    self.sound.add(name)
 
     def run(self) -> Outcome:
         """Build everything; a failed step stops only what needs it."""
@@ -177,6 +179,7 @@ class Build:
             step,
             action,
             trees={i.step: self.trees[i.step].digest for i in step.inputs},
+            sound=self.sound,
             code=self.keys.fingerprints(step),
             modules=self.graph.modules,
             root=str(self.graph.manifest.root.absolute()),
@@ -220,6 +223,7 @@ class Build:
     def _keep(self, step: Step, known: Known) -> None:
         """Settle a step as the hit that it was; whoever knows of it has seen that its files are there."""
         self.trees[step.name] = StoredTree(self.store, known.tree)
+        self.sound.add(step.name)
         self._finish(StepResult(step.name, step.kind, step.use, "hit", known.key))
 
     def _settle(self, step: Step, key: str, record: Record, status: Any, seconds: float) -> None:

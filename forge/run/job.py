@@ -11,6 +11,7 @@ from forge.core.action import Action
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from forge.core.action import Fingerprints
     from forge.core.step import Step
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class Job:
     """Hold one action to run.
 
-    ``inputs`` are ``[name, tree digest, part]`` in the order of ``from``; ``spec`` makes the step type's class again,
+    ``inputs`` are ``[name, tree digest, part, sound]`` in the order of ``from``, *sound* where the build has found the
+    artifact's files as they were when they were last verified; ``spec`` makes the step type's class again,
     which is found through ``modules``, the plugins' modules by name.
     """
 
@@ -30,7 +32,7 @@ class Job:
     use: str
     verb: str
     spec: Mapping[str, Any]
-    inputs: list[list[str]]
+    inputs: list[list[Any]]
     action: Mapping[str, Any]
     code: Fingerprints
     root: str
@@ -46,6 +48,7 @@ class Job:
         action: Action,
         *,
         trees: Mapping[str, str],
+        sound: AbstractSet[str],
         code: Fingerprints,
         modules: Mapping[str, str],
         root: str,
@@ -60,7 +63,7 @@ class Job:
             use=step.use,
             verb=step.verb,
             spec=step.spec,
-            inputs=[[i.name, trees[i.step], i.part] for i in step.inputs],
+            inputs=[[i.name, trees[i.step], i.part, i.step in sound] for i in step.inputs],
             action=action.to_json(),
             code=code,
             root=root,

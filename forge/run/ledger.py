@@ -21,10 +21,11 @@ _EVERY = 0.1
 class Ledger:
     """Be the `forge.Run` of a step that runs in a worker.
 
-    *send* takes events as JSON values; *beat* shows that the worker is alive.
+    *make_scratch* makes the action's scratch folder, once it is asked for; *send* takes events as JSON values; *beat*
+    shows that the worker is alive.
     """
 
-    scratch: Path
+    make_scratch: Callable[[], Path]
     threads: int
     send: Callable[[dict[str, Any]], None]
     beat: Callable[[], None]
@@ -33,6 +34,14 @@ class Ledger:
     examples: dict[str, list[str]] = attrs.Factory(dict)
     warnings: list[str] = attrs.Factory(list)
     sent_at: float = 0.0
+    _scratch: Path | None = None
+
+    @property
+    def scratch(self) -> Path:
+        """Return a folder of the action's own that outlives a crash."""
+        if self._scratch is None:
+            self._scratch = self.make_scratch()
+        return self._scratch
 
     def progress(self, done: float, total: float | None = None, **figures: float | str) -> None:
         """Send progress, at most ten times a second and always at the end."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forge.plugin.protocols import Finding
     from forge.run.job import Job
     from forge.run.ledger import Ledger
-    from forge.store.base import Store
+    from forge.store.base import Store, StoredTree
 
 RECEIPT = "receipt.json"
 STATISTICS = "stats.json"
@@ -35,7 +35,7 @@ class Work:
     job: Job
     instance: Any
     inputs: dict[str, Artifact]
-    trees: dict[str, Tree]
+    trees: Mapping[str, Tree | StoredTree]
     out: Path
     ledger: Ledger
     store: Store
@@ -157,7 +157,11 @@ _VERBS = {
 
 
 def receipt_of(
-    use: str, instance: Any, findings: list[Finding], inputs: Mapping[str, Artifact], trees: Mapping[str, Tree]
+    use: str,
+    instance: Any,
+    findings: list[Finding],
+    inputs: Mapping[str, Artifact],
+    trees: Mapping[str, Tree | StoredTree],
 ) -> dict[str, Any]:
     """Return a check's findings, bound to the digests of all files it was given; ``subjects`` are those it judges.
 

@@ -37,7 +37,7 @@ from forge.run.job import Job
 from forge.run.ledger import Ledger
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
-from forge.store.base import Store, named_errors
+from forge.store.base import Store, StoredTree, named_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,8 @@ class Worker:
                 self.send({"event": "started"})
                 record = self._perform(job, store, actions, heart.beat)
                 actions.publish(record, durable=record.seconds >= _WORTH_SYNCING)
-                actions.clear(job.key)
+                if actions.scratch_path(job.key).exists():
+                    actions.clear(job.key)
         except ForgeError as error:
             return _failed(error.message, error.hint, None, error.exit_code)
         except OSError as error:
@@ -110,17 +111,13 @@ class Worker:
         instance, complaints = structure(found.cls, job.spec, Path(job.root))
         if complaints:
             raise ForgeError("; ".join(c.message for c in complaints))
-        ledger = Ledger(actions.scratch(job.key), job.threads, self.send, beat)
+        ledger = Ledger(lambda: actions.scratch(job.key), job.threads, self.send, beat)
         with store.staging() as staging:
             out = staging / "out"
             out.mkdir()
-            trees = {name: _input(store, digest, part) for name, digest, part in job.inputs}
             if job.kind == "check":
                 _keep_files(instance, store)
-            inputs = {}
-            for index, (name, tree) in enumerate(trees.items()):
-                store.checkout(tree, staging / f"in{index}")
-                inputs[name] = Artifact(name, staging / f"in{index}", tree.digest)
+            inputs, trees = _inputs(store, job)
             work = Work(job, instance, inputs, trees, out, ledger, store)
             rows = perform(work)
             _check_files(instance, job, store)
@@ -158,10 +155,23 @@ class Worker:
         self.checked.add(cls.__module__)
 
 
-def _input(store: Store, digest: str, part: str) -> Tree:
-    """Return an input's tree; a part is published as a tree of its own, so that records can name it."""
-    tree = store.tree(digest)
-    return store.publish_tree(tree.part(part), durable=False) if part else tree
+def _inputs(store: Store, job: Job) -> tuple[dict[str, Artifact], dict[str, StoredTree]]:
+    """Return a job's inputs as folders of verified files, and as trees.
+
+    What the build has just found as it was when it was last verified is not read again.
+    A part is published as a tree of its own, so that records can name it.
+    """
+    inputs, trees = {}, {}
+    for name, digest, part, sound in job.inputs:
+        if sound and not part and (place := store.artifact_path(digest)).is_dir():
+            trees[name] = StoredTree(store, digest)
+        else:
+            whole = store.tree(digest)
+            place = store.artifact(whole, part)
+            tree = store.publish_tree(whole.part(part), durable=False) if part else whole
+            trees[name] = StoredTree(store, tree.digest, tree)
+        inputs[name] = Artifact(name, place, trees[name].digest)
+    return inputs, trees
 
 
 def _keep_files(instance: Any, store: Store) -> None:

@@ -91,14 +91,18 @@ class Actions:
 
     def scratch(self, key: str) -> Path:
         """Return the folder that an unfinished action keeps between attempts."""
-        folder = self.store.root / "scratch" / key
+        folder = self.scratch_path(key)
         with named_errors(self.store.root):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def scratch_path(self, key: str) -> Path:
+        """Return where that folder lies, if there is one."""
+        return self.store.root / "scratch" / key
+
     def clear(self, key: str) -> None:
         """Remove an action's scratch folder."""
-        remove(self.store.root / "scratch" / key)
+        remove(self.scratch_path(key))
 
     def claimed(self) -> dict[str, float]:
         """Return the keys of actions that run now, and since when, in seconds since 1970."""

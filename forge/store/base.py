@@ -1,7 +1,8 @@
 """The content-addressed store: objects by digest, trees of them, and a staging area on the same file system.
 
-Layout below the root: ``objects/ab/…`` files by digest, read-only; ``trees/ab/….json``; ``actions/ab/….json`` run
-records; ``claims/`` who is running what; ``scratch/`` what unfinished actions keep; ``staging/`` half-made things;
+Layout below the root: ``objects/ab/…`` files by digest, read-only; ``trees/ab/….json``; ``artifacts/ab/…/`` trees
+laid out as folders, whose files are hard links to the objects; ``actions/ab/….json`` run records; ``claims/`` who is
+running what; ``scratch/`` what unfinished actions keep; ``staging/`` half-made things;
 ``logs/``, ``journals/``, ``builds/``. Publishing goes members, tree, record: what is named is there.
 """
 
@@ -14,7 +15,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from forge.core.errors import StepError, StoreError
 from forge.store.used import shared, touch
 
 FORMAT = "1"
+_FOLDERS = ("objects", "trees", "artifacts", "actions", "claims", "scratch", "staging", "logs", "journals", "builds")
 _READ_ONLY = 0o444
+_READ_ONLY_FOLDER = 0o555
 _EXECUTABLE = 0o555
 
 
@@ -45,17 +48,7 @@ class Store:
             try:
                 found = marker.read_text().strip()
             except FileNotFoundError:
-                for folder in (
-                    "objects",
-                    "trees",
-                    "actions",
-                    "claims",
-                    "scratch",
-                    "staging",
-                    "logs",
-                    "journals",
-                    "builds",
-                ):
+                for folder in _FOLDERS:
                     (store.root / folder).mkdir(parents=True, exist_ok=True)
                 store.write(marker, FORMAT.encode())
                 found = FORMAT
@@ -70,7 +63,7 @@ class Store:
         return self.root / "objects" / digest[:2] / digest[2:]
 
     def add_file(self, path: Path, *, durable: bool = True) -> Member:
-        """Take a file of the staging area into the objects by renaming it; nothing is copied.
+        """Take a file of the staging area into the objects; it stays where it is, the same file under a second name.
 
         What is *durable* is on the disk when this returns (docs/decisions/0006-durability.md).
         """
@@ -81,15 +74,32 @@ class Store:
             executable = bool(info.st_mode & stat.S_IXUSR)
             member = Member(digest_file(path, info.st_size), info.st_size, executable)
             target = self.object_path(member.digest)
-            if _size(target) != info.st_size or not touch(self.root, target):
+            if _size(target) == info.st_size and touch(self.root, target):
+                path.unlink()
+                join(target, path)
+            else:
                 target.parent.mkdir(exist_ok=True)
                 if durable:
                     _sync(path)
                 os.utime(path)  # a step may have given it an old time, and collections go by it
                 path.chmod(_READ_ONLY)
                 with shared(self.root):
-                    path.replace(target)
+                    self._publish(path, target)
             return member
+
+    def _publish(self, path: Path, target: Path) -> None:
+        """Give a file the name *target* as well; what is damaged there, or was put there meanwhile, makes way."""
+        try:
+            os.link(path, target)
+        except FileExistsError:
+            second = path.with_name(f".{uuid.uuid4().hex}")
+            os.link(path, second)
+            second.replace(target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            path.replace(target)
+            join(target, path)
 
     def add_copy(self, path: Path) -> Member:
         """Take a file from elsewhere into the objects; it stays where it is."""
@@ -110,7 +120,7 @@ class Store:
     # ---------------------------------------------------------------- trees
 
     def add_tree(self, folder: Path, *, durable: bool = True) -> Tree:
-        """Publish all files below *folder*, members first, and return the tree."""
+        """Publish *folder*, which becomes the artifact: members first, then the tree; return the tree."""
         members: dict[str, Member] = {}
         for base, folders, names in os.walk(folder):
             folders.sort()
@@ -120,7 +130,9 @@ class Store:
             for name in sorted(names):
                 path = Path(base, name)
                 members[path.relative_to(folder).as_posix()] = self.add_file(path, durable=durable)
-        return self.publish_tree(Tree(members), durable=durable)
+        tree = self.publish_tree(Tree(members), durable=durable)
+        self._place(folder, tree.digest)
+        return tree
 
     def publish_tree(self, tree: Tree, *, durable: bool = True) -> Tree:
         """Write a tree whose members are stored already."""
@@ -146,6 +158,55 @@ class Store:
             return None
         fits = all(_size(self.object_path(m.digest)) == m.size for m in tree.members.values())
         return tree if fits else None
+
+    def artifact_path(self, digest: str) -> Path:
+        """Return where the tree of *digest* lies as a folder, if it does."""
+        return self.root / "artifacts" / digest[:2] / digest[2:]
+
+    def artifact(self, tree: Tree, part: str = "") -> Path:
+        """Return the folder that holds the tree, or *part* of it, once all its files were read and found right.
+
+        A folder that is missing, or holds anything else, is made anew.
+        """
+        place = self.artifact_path(tree.digest)
+        wanted = tree.part(part).members
+        if _names(place / part) != wanted.keys():
+            self._lay_out(tree)
+        for name, member in wanted.items():
+            if not _holds(place / part / name, member):
+                self.check_object(member.digest)  # raises where the object is damaged: it is the same file
+                self._lay_out(tree)
+                break
+        return place / part
+
+    def _lay_out(self, tree: Tree) -> None:
+        with self.staging() as staging:
+            folder = staging / "artifact"
+            folder.mkdir()
+            for name, member in tree.members.items():
+                self.check_object(member.digest)
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                join(self.object_path(member.digest), target)
+            place = self.artifact_path(tree.digest)
+            with named_errors(self.root), suppress(FileNotFoundError):
+                _writable(place)
+                place.rename(staging / "was")
+            self._place(folder, tree.digest)
+
+    def _place(self, folder: Path, digest: str) -> None:
+        """Make *folder* the place of a tree, unless another process has just put the same there."""
+        place = self.artifact_path(digest)
+        with named_errors(self.root):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.rename(place)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            else:
+                for base, _, _ in os.walk(place):
+                    os.chmod(base, _READ_ONLY_FOLDER)
 
     def checkout(self, tree: Tree, folder: Path) -> None:
         """Lay the tree out below *folder* as links to verified objects."""
@@ -261,6 +322,43 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, onerror=loosen)
 
 
+def join(target: Path, path: Path) -> None:
+    """Make *path* the same file as *target*; a link that points where the file system has no other kind."""
+    try:
+        os.link(target, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        path.symlink_to(os.path.relpath(target, path.parent))
+
+
+def _holds(path: Path, member: Member) -> bool:
+    try:
+        return digest_file(path, member.size) == member.digest
+    except (OSError, ValueError):
+        return False
+
+
+def _names(folder: Path) -> set[str]:
+    """Return the names of all files below *folder*, relative to it; none where there is no folder."""
+    found: set[str] = set()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    found.update(f"{entry.name}/{name}" for name in _names(folder / entry.name))
+                else:
+                    found.add(entry.name)
+    except OSError:
+        return set()
+    return found
+
+
+def _writable(folder: Path) -> None:
+    """Let a folder be renamed into another: that changes its entry for the one above."""
+    folder.chmod(stat.S_IRWXU)
+
+
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
@@ -275,6 +373,9 @@ def _sync(path: Path) -> None:
     finally:
         os.close(descriptor)
 
+
+_NO_LINKS = (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
+"""How file systems say that a file can't have another name, or no more of them."""
 
 _REASONS = {
     errno.ENOSPC: ("the disk of the store `{root}` is full", "free some space, or name another store with `--store`"),

@@ -16,6 +16,7 @@ import errno
 import json
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -28,7 +29,6 @@ from forge.store.used import GRACE, alone, leases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from forge.core.record import Record
     from forge.store.base import Store
@@ -108,6 +108,9 @@ def collect(store: Store, garbage: Garbage) -> Garbage:
         left = {_key(path) for path in (store.root / "actions").glob("*/*.json")}
         trees, objects = _reached(store, Actions(store), left)
         removed += [p for p in garbage.of("trees") if _key(p.path) not in trees and _take(store, p, garbage.before)]
+        for piece in removed:
+            if piece.kind == "trees":
+                remove(store.artifact_path(_key(piece.path)))
         removed += [p for p in garbage.of("objects") if _key(p.path) not in objects and _take(store, p, garbage.before)]
         removed += _tidy(store, garbage, gone, left)
         for path, began in leases(store.root).items():
@@ -200,6 +203,7 @@ def _halves(store: Store, claimed: set[str], before: float) -> list[Piece]:
     scratch = [p for p in (store.root / "scratch").glob("*") if p.name not in claimed and _old_below(p, old)]
     old = min(before, time.time() - _STAGING)
     staging = [p for p in (store.root / "staging").glob("*") if _old_below(p, old)]
+    staging += [p for p in (store.root / "artifacts").glob("*/*") if not store.tree_path(_key(p)).exists()]
     for part in ("actions/*", "trees/*", "builds", "builds/failed", "claims", "pins"):
         # files that were being written when their writer was killed
         staging += [p for p in store.root.glob(f"{part}/.*") if _old(p, old)]
@@ -211,12 +215,12 @@ def _snapshots(store: Store, going: set[Path]) -> list[Piece]:
     found = []
     for path in (store.root / "builds").glob("*.snapshot"):
         try:
-            names = json.loads(path.read_bytes())["files"]
-            inside = [store.root / name for name in names if name.startswith(f"{store.root}/")]
-        except (ValueError, KeyError, TypeError, AttributeError):
+            lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+            inside = [Path(line.partition("\t")[0]) for line in lines if line.startswith(f"{store.root}/")]
+        except OSError:
             inside = [path / "damaged"]
         if any(each in going or not each.exists() for each in inside):
-            found.append(_piece("snapshots", path))
+            found += [_piece("snapshots", each) for each in (path, path.with_suffix(".graph")) if each.exists()]
     return found
 
 

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from forge.plugin import fingerprint as module
 from forge.core.action import module_digests
+from forge.plugin import fingerprint as module
 from forge.plugin.fingerprint import describe, digest_data, fingerprint
 
 STEPS = '''

@@ -1,7 +1,6 @@
 """Workers of this machine, driven without a build."""
 
 import os
-import sys
 import time
 
 import pytest

@@ -89,9 +89,63 @@ def test_adding_heals_an_object_that_was_cut_off(store, folder):
     path = store.object_path(tree.members["a.txt"].digest)
     path.chmod(0o644)
     path.write_text("")
-    (folder / "a.txt").write_text("a")
-    store.add_file(folder / "a.txt")
+    with store.staging() as fresh:
+        (fresh / "a.txt").write_text("a")
+        store.add_file(fresh / "a.txt")
     assert "a" == path.read_text()
+
+
+def test_an_artifact_lies_there_as_a_folder_of_the_very_objects(store, folder):
+    tree = store.add_tree(folder)
+    place = store.artifact(tree)
+    for name, member in tree.members.items():
+        assert (place / name).samefile(store.object_path(member.digest))
+
+
+def test_a_part_of_an_artifact_is_the_folder_of_its_name(store):
+    with store.staging() as staging:
+        (staging / "out" / "train").mkdir(parents=True)
+        (staging / "out" / "train" / "a.txt").write_text("a")
+        tree = store.add_tree(staging / "out")
+    assert ["a.txt"] == [path.name for path in store.artifact(tree, "train").iterdir()]
+
+
+@pytest.mark.parametrize("harm", ["gone", "more", "other", "cut"])
+def test_an_artifact_s_folder_that_was_tampered_with_is_made_anew(store, folder, harm):
+    tree = store.add_tree(folder)
+    place = store.artifact(tree)
+    place.chmod(0o755)
+    if harm == "gone":
+        (place / "a.txt").unlink()
+    elif harm == "more":
+        (place / "b.txt").write_text("b")
+    else:
+        (place / "a.txt").unlink()
+        (place / "a.txt").write_text("b" if harm == "other" else "")
+    again = store.artifact(tree)
+    assert tree.members.keys() == {p.relative_to(again).as_posix() for p in again.rglob("*") if p.is_file()}
+    assert "a" == (again / "a.txt").read_text()
+
+
+def test_a_damaged_object_is_not_served_through_its_artifact(store, folder):
+    tree = store.add_tree(folder)
+    path = store.object_path(tree.members["a.txt"].digest)
+    path.chmod(0o644)
+    path.write_text("b")
+    with pytest.raises(StoreError, match="is damaged or missing"):
+        store.artifact(tree)
+    assert not path.exists()
+
+
+def test_a_file_system_without_hard_links_gets_links_that_survive_a_move(store, folder, monkeypatch, tmp_path):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    tree = store.add_tree(folder)
+    assert "a" == (store.artifact(tree) / "a.txt").read_text()
+    store.root.rename(tmp_path / "moved")
+    assert "a" == (Store(tmp_path / "moved").artifact(tree) / "a.txt").read_text()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a.txt": ["0", 1]}'])

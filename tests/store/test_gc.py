@@ -306,10 +306,11 @@ def test_an_answer_whose_results_are_gone_goes(actions, store):
     kept, lost = publish(actions, 1, "x"), publish(actions, 2, "y")
     actions.remember("m", {"one": kept.key})
     for name, record in (("1", kept), ("2", lost)):
-        files = {str(actions.record_path(record.key)): [1, 2, 3, 4], "/elsewhere": None}
-        store.write_json(store.root / "builds" / f"{name}.snapshot", {"files": files})
+        lines = f"a head\n{actions.record_path(record.key)}\t1 2 3 4\n/elsewhere\t-"
+        store.write(store.root / "builds" / f"{name}.snapshot", lines.encode())
+        store.write(store.root / "builds" / f"{name}.graph", b"{}")
     age(store.root)
-    assert WHOLE | {"snapshots": 1} == gc(store)
+    assert WHOLE | {"snapshots": 2} == gc(store)
     assert ["1.snapshot"] == [p.name for p in (store.root / "builds").glob("*.snapshot")]
 
 
