@@ -48,7 +48,7 @@ def take(  # what a build was given, what it made, and when
     if lines[0] is not None and lines[1] is not None:
         _write_snapshot(arguments, project, place_of(arguments), [lines[0], lines[1], made], known, answers)
         frozen = freeze(build.keys) | {"watched": watched, "options": dict(options)}
-        _write(project, graph_path(arguments), json.dumps(frozen, ensure_ascii=False))
+        _write(project, graph_path(arguments), json.dumps(frozen, ensure_ascii=False, separators=(",", ":")))
 
 
 def retake(  # the same, and what was noted before
@@ -66,7 +66,8 @@ def retake(  # the same, and what was noted before
         for name in project.graph.steps
         for path in (_record_path(project, known[name]), str(project.store.tree_path(known[name].tree)))
     }
-    known |= (now := build.known_now())
+    now = build.known_now()
+    known = known | now
     watched: dict[str, list[str]] = frozen["watched"]
     fresh = {name: _watched(project.graph.steps[name].files.values(), project) for name in build.changed}
     moved = {path for name in build.changed for path in (*watched[name], *fresh[name])}
@@ -82,7 +83,7 @@ def retake(  # the same, and what was noted before
         name: watched[name] for name in fresh
     }:
         frozen["watched"] |= fresh
-        _write(project, graph_path(arguments), json.dumps(frozen, ensure_ascii=False))
+        _write(project, graph_path(arguments), json.dumps(frozen, ensure_ascii=False, separators=(",", ":")))
 
 
 def graph_path(arguments: list[str]) -> str:
@@ -186,7 +187,10 @@ def _signed(path: str, info: os.stat_result) -> str:
 
 def _hits(outcome: Outcome) -> Outcome:
     """Return the outcome of the same build when nothing changed."""
-    hits = tuple(attrs.evolve(r, status="hit", seconds=0.0, because="") for r in outcome.results)
+    hits = tuple(
+        r if r.status == "hit" and not r.because else attrs.evolve(r, status="hit", seconds=0.0, because="")
+        for r in outcome.results
+    )
     return attrs.evolve(outcome, results=hits, seconds=0.0)
 
 

@@ -49,6 +49,7 @@ class Snapshot:
         self.fixed, self.data, self.made, self.steps, *answers = parts
         self.answers = {form: "\n".join(part) for form, part in zip(FORMS, answers, strict=True) if part}
         self.changed: list[str] = []
+        self._known: dict[str, Known] = {}
 
     def holds(self, place: str) -> bool:
         """Say whether all but data is as it was; ``changed`` then names the data that is not."""
@@ -59,9 +60,12 @@ class Snapshot:
 
     def known(self) -> dict[str, Known]:
         """Return what the steps were."""
-        from forge.plan.frozen import Known
+        if not self._known:
+            from forge.plan.frozen import Known
 
-        return {name: Known(key, tree) for name, key, tree in (line.split(" ") for line in self.steps)}
+            words = (line.split(" ") for line in self.steps)
+            self._known = {name: Known(key, tree) for name, key, tree in words}
+        return self._known
 
 
 def answer(arguments: list[str]) -> int | Snapshot | None:

@@ -34,6 +34,15 @@ class File:
 
 
 @attrs.frozen
+class Seen:
+    """State what a file held: its digest, its size in bytes, and a signature; an empty one says nothing."""
+
+    digest: str
+    size: int
+    signature: tuple[int, ...] = ()
+
+
+@attrs.frozen
 class Files(Sequence[File]):
     """Hold the files that a glob matched, in the order of their names."""
 

@@ -58,7 +58,7 @@ def thaw(value: Mapping[str, Any], changed: Iterable[str]) -> Graph | None:
             continue
         step = _thawed(each, steps[each])
         if each in changed:
-            fresh = _looked_up(step, manifest.root) if steps[each]["fresh"] else None
+            fresh = _looked_up(step, manifest.root) if steps[each].get("fresh") else None
             if fresh is None:
                 return None
             step = fresh
@@ -71,7 +71,7 @@ def refrozen(value: dict[str, Any], steps: Mapping[str, Step]) -> bool:
     moved = False
     for name, step in steps.items():
         now = {"spec": step.spec, "files": _files(step)}
-        moved = moved or any(value["steps"][name][key] != entry for key, entry in now.items())
+        moved = moved or any(value["steps"][name].get(key) != entry for key, entry in now.items())
         value["steps"][name] |= now
     return moved
 
@@ -83,7 +83,7 @@ def _files(step: Step) -> dict[str, Any]:
 def _frozen(step: Step) -> dict[str, Any]:
     resources = {k: v for k, v in attrs.asdict(step.resources).items() if v != getattr(Resources(), k)}
     plain = not any(callable(getattr(step.instance, name, None)) for name in ("facts", "files"))
-    return {
+    value = {
         "step": [step.kind, step.use, step.version, step.verb],
         "params": step.params,
         "spec": step.spec,
@@ -96,10 +96,12 @@ def _frozen(step: Step) -> dict[str, Any]:
         "fresh": step.kind == "source" and plain and bool(step.files),
         "files": _files(step),
     }
+    return {name: entry for name, entry in value.items() if entry or name == "inputs"}
 
 
 def _thawed(name: str, value: Mapping[str, Any]) -> Step:
     kind, use, version, verb = value["step"]
+    files = value.get("files", {})
     return Step(
         name=name,
         kind=kind,
@@ -107,15 +109,15 @@ def _thawed(name: str, value: Mapping[str, Any]) -> Step:
         version=version,
         verb=verb,
         instance=None,
-        params=value["params"],
-        spec=value["spec"],
+        params=value.get("params", {}),
+        spec=value.get("spec", {}),
         inputs=tuple(Input(*each) for each in value["inputs"]),
-        files={k: Files(p, tuple(File(n, Path(f)) for n, f in found)) for k, (p, found) in value["files"].items()},
-        facts=value["facts"],
-        resources=Resources(**value["resources"]),
-        heavy=value["heavy"],
-        network=value["network"],
-        destination=value["destination"],
+        files={k: Files(p, tuple(File(n, Path(f)) for n, f in found)) for k, (p, found) in files.items()},
+        facts=value.get("facts", {}),
+        resources=Resources(**value.get("resources", {})),
+        heavy=value.get("heavy", False),
+        network=value.get("network", False),
+        destination=value.get("destination"),
     )
 
 

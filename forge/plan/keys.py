@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from forge.core.action import Fingerprints
-    from forge.core.files import Files
+    from forge.core.files import Files, Seen
     from forge.core.step import Input, Step
     from forge.plan.graph import Graph
 
@@ -41,6 +41,9 @@ class FileReader(Protocol):
     def digest(self, path: Path) -> str:
         """Return the digest of a file's bytes."""
 
+    def seen(self, path: Path) -> Seen:
+        """Return what a file holds."""
+
     def of(self, path: Path, what: str, compute: Callable[[Path], Any]) -> Any:
         """Return what *compute* makes of a file."""
 
@@ -54,6 +57,7 @@ class Keys:
     code: dict[str, Fingerprints] = attrs.Factory(dict)
     read: set[Path] = attrs.Factory(set)
     modules: dict[str, dict[str, str]] = attrs.Factory(dict)
+    seen: dict[Path, Seen] = attrs.Factory(dict)
 
     def action(self, step: Step, trees: Mapping[str, Shelved]) -> Action:
         """Return the action of *step*, given the artifacts of the steps it needs."""
@@ -95,7 +99,8 @@ class Keys:
 
     def file_tree(self, files: Files) -> Tree:
         """Return the tree of files that lie outside the store."""
-        return Tree({f.name: Member(self.files.digest(f.path), f.path.stat().st_size) for f in files})
+        self.seen |= {f.path: self.files.seen(f.path) for f in files}
+        return Tree({f.name: Member(self.seen[f.path].digest, self.seen[f.path].size) for f in files})
 
     @staticmethod
     def _digest(step: Step, wanted: Input, tree: Shelved) -> str:

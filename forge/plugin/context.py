@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import shutil
+import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import attrs
 
@@ -14,8 +18,15 @@ from forge.core.errors import StepError
 if TYPE_CHECKING:
     import polars as pl
 
+    from forge.core.files import File
+
 TABLE = "rows.arrow"
 """The member that makes an artifact a table."""
+
+_FICLONE = 0x40049409
+"""Linux's request to share blocks (`ioctl_ficlonerange(2)`); btrfs, xfs and others have it, ext4 has not."""
+_PIECE = 1 << 30
+"""Bytes that are copied at once."""
 
 DROPPED = "__dropped__"
 TALLY = "__tally__:"
@@ -107,6 +118,12 @@ class Run(Protocol):
     def warn(self, message: str) -> None:
         """Write one line to the log and show it to the person who builds."""
 
+    def bring(self, file: File, target: Path, *, link: bool = False) -> None:
+        """Put a file that a parameter names at *target* as it is, cloned where the file system can.
+
+        With *link* it may be the same file under a second name, where it can't be cloned; it then becomes read-only.
+        """
+
     def drop(self, reason: str, count: int = 1, example: str = "") -> None:
         """Count rows that leave, for steps that the engine can't count itself."""
 
@@ -131,10 +148,57 @@ class LocalRun:
         """Keep the line."""
         self.messages.append(message)
 
+    def bring(self, file: File, target: Path, *, link: bool = False) -> None:
+        """Put the file there."""
+        place(file.path, target, link=link)
+
     def drop(self, reason: str, count: int = 1, example: str = "") -> None:
         """Count the rows, forget the example."""
         del example
         self.drops[reason] = self.drops.get(reason, 0) + count
+
+
+def place(source: Path, target: Path, *, link: bool = False) -> None:
+    """Make *target* hold what *source* holds: a clone, a link where *link* allows it, or a copy."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with open(source, "rb") as whence:
+        info = os.fstat(whence.fileno())
+        with open(target, "xb") as copy:
+            if not _cloned(whence.fileno(), copy.fileno()):
+                if link and _linked(source, target):
+                    return
+                _copy(whence, copy)
+    if info.st_mode & stat.S_IXUSR:
+        os.chmod(target, stat.S_IMODE(info.st_mode) | stat.S_IWUSR)
+
+
+def _copy(source: BinaryIO, target: BinaryIO) -> None:
+    try:
+        while os.copy_file_range(source.fileno(), target.fileno(), _PIECE):
+            continue
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        shutil.copyfileobj(source, target)
+
+
+def _cloned(source: int, target: int) -> bool:
+    """Let two files share their blocks until one is written to; say whether the file system could."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False
+    return True
+
+
+def _linked(source: Path, target: Path) -> bool:
+    second = f"{target}.link"
+    try:
+        os.link(source, second)
+    except OSError:
+        return False
+    os.replace(second, target)
+    return True
 
 
 def drop(rows: pl.LazyFrame, reasons: dict[str, pl.Expr]) -> pl.LazyFrame:

@@ -182,6 +182,7 @@ class Build:
             sound=self.sound,
             code=self.keys.fingerprints(step),
             modules=self.graph.modules,
+            seen=self.keys.seen,
             root=str(self.graph.manifest.root.absolute()),
             store=str(self.store.root),
             threads=os.cpu_count() or 1,

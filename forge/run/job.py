@@ -12,8 +12,10 @@ from forge.core.action import Action
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
     from forge.core.action import Fingerprints
+    from forge.core.files import Seen
     from forge.core.step import Step
 
 
@@ -23,7 +25,8 @@ class Job:
 
     ``inputs`` are ``[name, tree digest, part, sound]`` in the order of ``from``, *sound* where the build has found the
     artifact's files as they were when they were last verified; ``spec`` makes the step type's class again,
-    which is found through ``modules``, the plugins' modules by name.
+    which is found through ``modules``, the plugins' modules by name; ``seen`` is what the build found in the files
+    that the step reads from outside the store.
     """
 
     key: str
@@ -40,6 +43,7 @@ class Job:
     threads: int
     network: bool
     modules: Mapping[str, str]
+    seen: Mapping[str, list[Any]]
 
     @classmethod
     def of(
@@ -51,6 +55,7 @@ class Job:
         sound: AbstractSet[str],
         code: Fingerprints,
         modules: Mapping[str, str],
+        seen: Mapping[Path, Seen],
         root: str,
         store: str,
         threads: int,
@@ -71,6 +76,12 @@ class Job:
             threads=min(step.resources.cpus or threads, threads),
             network=step.network,
             modules=modules,
+            seen={
+                str(f.path): [s.digest, s.size, s.signature]
+                for files in step.files.values()
+                for f in files
+                if (s := seen[f.path]).signature
+            },
         )
 
     def dump(self) -> str:

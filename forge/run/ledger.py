@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from forge.plugin.context import place
+from forge.store.signatures import signature
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from forge.core.files import File, Seen
 
 _EXAMPLES = 3
 _EXCERPT = 160
@@ -22,13 +28,16 @@ class Ledger:
     """Be the `forge.Run` of a step that runs in a worker.
 
     *make_scratch* makes the action's scratch folder, once it is asked for; *send* takes events as JSON values; *beat*
-    shows that the worker is alive.
+    shows that the worker is alive; *seen* is what the build found in files outside the store, by path. ``brought``
+    holds digest and signature of files that were put into the artifact as they are.
     """
 
     make_scratch: Callable[[], Path]
     threads: int
     send: Callable[[dict[str, Any]], None]
     beat: Callable[[], None]
+    seen: dict[str, Seen] = attrs.Factory(dict)
+    brought: dict[str, tuple[str, tuple[int, ...]]] = attrs.Factory(dict)
     drops: dict[str, int] = attrs.Factory(dict)
     tallies: dict[str, int] = attrs.Factory(dict)
     examples: dict[str, list[str]] = attrs.Factory(dict)
@@ -68,6 +77,18 @@ class Ledger:
             self.drops[reason] = self.drops.get(reason, 0) + count
             self._example(reason, example)
 
+    def bring(self, file: File, target: Path, *, link: bool = False) -> None:
+        """Put a file at *target*, and remember what it holds where the build has read it."""
+        place(file.path, target, link=link)
+        seen = self.seen.get(str(file.path))
+        if seen is None:
+            return
+        info = os.stat(target)
+        if info.st_nlink > 1 and _but_for_links(signature(info)) == _but_for_links(seen.signature):
+            # a second name moves the time of change, which says nothing about the bytes
+            self.seen[str(file.path)] = seen = attrs.evolve(seen, signature=signature(info))
+        self.brought[str(target)] = seen.digest, signature(info)
+
     def tally(self, reason: str, count: int) -> None:
         """Count what left inside of rows."""
         if count:
@@ -77,3 +98,8 @@ class Ledger:
         kept = self.examples.setdefault(reason, [])
         if example and len(kept) < _EXAMPLES:
             kept.append(example[:_EXCERPT])
+
+
+def _but_for_links(found: tuple[int, ...]) -> tuple[int, ...]:
+    size, modified, _, inode, device = found
+    return size, modified, inode, device

@@ -28,6 +28,7 @@ from forge.core.action import module_digests
 from forge.core.artifact import Member, Tree
 from forge.core.digest import digest_file
 from forge.core.errors import ForgeError, StepError, StoreError
+from forge.core.files import Seen
 from forge.core.record import Record
 from forge.plugin.context import Artifact
 from forge.plugin.discovery import Registry
@@ -38,9 +39,10 @@ from forge.run.ledger import Ledger
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
 from forge.store.base import Store, StoredTree, named_errors
+from forge.store.signatures import signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 
@@ -111,7 +113,8 @@ class Worker:
         instance, complaints = structure(found.cls, job.spec, Path(job.root))
         if complaints:
             raise ForgeError("; ".join(c.message for c in complaints))
-        ledger = Ledger(lambda: actions.scratch(job.key), job.threads, self.send, beat)
+        seen = {path: Seen(digest, size, tuple(known)) for path, (digest, size, known) in job.seen.items()}
+        ledger = Ledger(lambda: actions.scratch(job.key), job.threads, self.send, beat, seen)
         with store.staging() as staging:
             out = staging / "out"
             out.mkdir()
@@ -120,9 +123,9 @@ class Worker:
             inputs, trees = _inputs(store, job)
             work = Work(job, instance, inputs, trees, out, ledger, store)
             rows = perform(work)
-            _check_files(instance, job, store)
+            unchanged = _check_files(instance, job, store, ledger.seen)
             durable = time.monotonic() - begun >= _WORTH_SYNCING
-            tree = store.add_tree(out, durable=durable)
+            tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)
             return Record(
                 key=job.key,
                 step=job.step,
@@ -180,14 +183,26 @@ def _keep_files(instance: Any, store: Store) -> None:
         store.publish_tree(Tree({f.name: attrs.evolve(store.add_copy(f.path), executable=False) for f in files}))
 
 
-def _check_files(instance: Any, job: Job, store: Store) -> None:
-    """Refuse a result that was read from other bytes than its key says; keep the names and digests for lineage."""
+def _check_files(instance: Any, job: Job, store: Store, seen: Mapping[str, Seen]) -> bool:
+    """Refuse a result that was read from other bytes than its key says; keep the names and digests for lineage.
+
+    Return whether all files are as the build saw them, so that none had to be read again.
+    """
+    unchanged = True
     for parameter, files in files_of(instance).items():
-        found = {f.name: (size := f.path.stat().st_size, digest_file(f.path, size)) for f in files}
-        tree = Tree({name: Member(digest, size) for name, (size, digest) in found.items()})
+        members = {}
+        for file in files:
+            info = os.stat(file.path)
+            known = seen.get(str(file.path))
+            fits = known is not None and known.signature == signature(info)
+            digest = known.digest if known is not None and fits else digest_file(file.path, info.st_size)
+            members[file.name] = Member(digest, info.st_size)
+            unchanged = unchanged and fits
+        tree = Tree(members)
         if tree.digest != job.action["files"][parameter]:
             raise StepError(f"the files of `{parameter}` changed while step `{job.step}` read them", hint="build again")
         store.publish_tree(tree, durable=False)
+    return unchanged
 
 
 def _lines() -> queue.Queue[str | None]:

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,10 +25,14 @@ import attrs
 from forge.core.artifact import Member, Tree
 from forge.core.digest import canonical, digest_bytes, digest_file
 from forge.core.errors import StepError, StoreError
+from forge.store.signatures import signature
 from forge.store.used import shared, touch
 
 FORMAT = "1"
+Brought = Mapping[str, tuple[str, tuple[int, ...]]]
 _FOLDERS = ("objects", "trees", "artifacts", "actions", "claims", "scratch", "staging", "logs", "journals", "builds")
+_RECENT = 60.0
+"""Seconds for which a file's time is as good as now."""
 _READ_ONLY = 0o444
 _READ_ONLY_FOLDER = 0o555
 _EXECUTABLE = 0o555
@@ -62,17 +67,17 @@ class Store:
         """Return where the bytes of *digest* lie."""
         return self.root / "objects" / digest[:2] / digest[2:]
 
-    def add_file(self, path: Path, *, durable: bool = True) -> Member:
+    def add_file(self, path: Path, *, durable: bool = True, digest: str | None = None) -> Member:
         """Take a file of the staging area into the objects; it stays where it is, the same file under a second name.
 
         What is *durable* is on the disk when this returns (docs/decisions/0006-durability.md).
         """
         with named_errors(self.root):
-            info = path.lstat()
+            info = os.lstat(path)
             if not stat.S_ISREG(info.st_mode):
                 raise StepError(f"`{path.name}` is not a plain file", hint="an artifact holds files and folders only")
             executable = bool(info.st_mode & stat.S_IXUSR)
-            member = Member(digest_file(path, info.st_size), info.st_size, executable)
+            member = Member(digest or digest_file(path, info.st_size), info.st_size, executable)
             target = self.object_path(member.digest)
             if _size(target) == info.st_size and touch(self.root, target):
                 path.unlink()
@@ -81,8 +86,9 @@ class Store:
                 target.parent.mkdir(exist_ok=True)
                 if durable:
                     _sync(path)
-                os.utime(path)  # a step may have given it an old time, and collections go by it
-                path.chmod(_READ_ONLY)
+                if time.time() - info.st_mtime > _RECENT:
+                    os.utime(path)  # a step gave it an old time, and collections go by it
+                os.chmod(path, _READ_ONLY)
                 with shared(self.root):
                     self._publish(path, target)
             return member
@@ -119,17 +125,25 @@ class Store:
 
     # ---------------------------------------------------------------- trees
 
-    def add_tree(self, folder: Path, *, durable: bool = True) -> Tree:
-        """Publish *folder*, which becomes the artifact: members first, then the tree; return the tree."""
+    def add_tree(self, folder: Path, *, durable: bool = True, known: Brought | None = None) -> Tree:
+        """Publish *folder*, which becomes the artifact: members first, then the tree; return the tree.
+
+        *known* maps paths to digests, each good as long as the file has the signature beside it.
+        """
+        known = known or {}
         members: dict[str, Member] = {}
+        prefix = f"{folder}{os.sep}"
         for base, folders, names in os.walk(folder):
             folders.sort()
             linked = [n for n in folders if os.path.islink(os.path.join(base, n))]
             if linked:
                 raise StepError(f"`{linked[0]}` is a link", hint="an artifact holds files and folders only")
             for name in sorted(names):
-                path = Path(base, name)
-                members[path.relative_to(folder).as_posix()] = self.add_file(path, durable=durable)
+                path = os.path.join(base, name)
+                digest, found = known.get(path, ("", ()))
+                fits = digest and signature(os.lstat(path)) == found
+                member = self.add_file(Path(path), durable=durable, digest=digest if fits else None)
+                members[path[len(prefix) :].replace(os.sep, "/")] = member
         tree = self.publish_tree(Tree(members), durable=durable)
         self._place(folder, tree.digest)
         return tree

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge.core.digest import digest_file, digest_value
+from forge.core.files import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,18 +48,25 @@ class Signatures:
         known = known if isinstance(known, dict) else {}
         return cls(store, name, known, dict(known) if partly else {})
 
+    def seen(self, path: Path) -> Seen:
+        """Return a file's digest and size, and the signature by which a worker can tell that it has not changed."""
+        info = os.stat(path)
+        digest = self.digest(path)
+        settled = time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _GRAIN
+        return Seen(digest, info.st_size, signature(info) if settled else ())
+
     def of(self, path: Path, what: str, compute: Callable[[Path], Any]) -> Any:
         """Return ``compute(path)``, or what it was if the file has not changed."""
         place = f"{what}:{path}"
         info = os.stat(path)
-        signature = [info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev]
+        found = list(signature(info))
         entry = self.used.get(place) or self.known.get(place)
-        if entry and entry[:5] == signature:
+        if entry and entry[:5] == found:
             self.used[place] = entry
             return entry[5]
         value = compute(path)
         if time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _GRAIN:
-            self.used[place] = [*signature, value]
+            self.used[place] = [*found, value]
         return value
 
     def digest(self, path: Path) -> str:
@@ -70,6 +78,11 @@ class Signatures:
         if self.used != self.known:
             data = json.dumps(self.used, separators=(",", ":")).encode()
             self.store.write(self.store.root / "builds" / f"{self.name}.signatures", data, durable=False)
+
+
+def signature(info: os.stat_result) -> tuple[int, ...]:
+    """Return what says that a file has not changed, as far as one machine can tell."""
+    return (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev)
 
 
 def build_name(manifest: str, path: Path) -> str:

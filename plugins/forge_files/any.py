@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,14 +14,17 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class AnyFiles:
-    """Bring a file, a folder, or what a glob matches into the store, unread."""
+    """Bring a file, a folder, or what a glob matches into the store, unread.
+
+    Files are cloned where the file system can, else copied. With *link* they are not copied: the store and your own
+    tree then share one file, which becomes read-only, for whoever writes into it writes into the store.
+    """
 
     path: forge.Files
+    link: bool = forge.setting(default=False)
 
     def fetch(self, out: Path, run: forge.Run) -> None:
-        """Copy every file to *out* under its name."""
+        """Put every file into *out* under its name."""
         for done, file in enumerate(self.path, start=1):
-            target = out / file.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file.path, target)
+            run.bring(file, out / file.name, link=self.link)
             run.progress(done, len(self.path))
