@@ -8,8 +8,9 @@ import json
 import os
 import shutil
 import stat
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -160,22 +161,30 @@ class LocalRun:
 
 def place(source: Path, target: Path, *, link: bool = False) -> None:
     """Make *target* hold what *source* holds: a clone, a link where *link* allows it, or a copy."""
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    with open(source, "rb") as whence:
+    with open(source, "rb", buffering=0) as whence:
         info = os.fstat(whence.fileno())
-        with open(target, "xb") as copy:
+        with _made(target) as copy:
             if not _cloned(whence.fileno(), copy.fileno()):
                 if link and _linked(source, target):
                     return
-                _copy(whence, copy)
+                _copy(whence, copy, info.st_size)
     if info.st_mode & stat.S_IXUSR:
         os.chmod(target, stat.S_IMODE(info.st_mode) | stat.S_IWUSR)
 
 
-def _copy(source: BinaryIO, target: BinaryIO) -> None:
+def _made(path: Path) -> FileIO:
     try:
-        while os.copy_file_range(source.fileno(), target.fileno(), _PIECE):
-            continue
+        return FileIO(path, "x")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileIO(path, "x")
+
+
+def _copy(source: FileIO, target: FileIO, size: int) -> None:
+    done = 0
+    try:
+        while done < size and (piece := os.copy_file_range(source.fileno(), target.fileno(), _PIECE)):
+            done += piece
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise

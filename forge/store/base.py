@@ -67,45 +67,55 @@ class Store:
         """Return where the bytes of *digest* lie."""
         return self.root / "objects" / digest[:2] / digest[2:]
 
-    def add_file(self, path: Path, *, durable: bool = True, digest: str | None = None) -> Member:
+    def add_file(self, path: Path, *, durable: bool = True, digest: str = "") -> Member:
         """Take a file of the staging area into the objects; it stays where it is, the same file under a second name.
 
-        What is *durable* is on the disk when this returns (docs/decisions/0006-durability.md).
+        What is *durable* is on the disk when this returns (docs/decisions/0006-durability.md); a *digest* that is
+        known is not computed again.
         """
         with named_errors(self.root):
-            info = os.lstat(path)
-            if not stat.S_ISREG(info.st_mode):
-                raise StepError(f"`{path.name}` is not a plain file", hint="an artifact holds files and folders only")
-            executable = bool(info.st_mode & stat.S_IXUSR)
-            member = Member(digest or digest_file(path, info.st_size), info.st_size, executable)
-            target = self.object_path(member.digest)
-            if _size(target) == info.st_size and touch(self.root, target):
-                path.unlink()
-                join(target, path)
-            else:
-                target.parent.mkdir(exist_ok=True)
-                if durable:
-                    _sync(path)
-                if time.time() - info.st_mtime > _RECENT:
-                    os.utime(path)  # a step gave it an old time, and collections go by it
-                os.chmod(path, _READ_ONLY)
-                with shared(self.root):
-                    self._publish(path, target)
-            return member
+            return self._add(str(path), os.lstat(path), digest, durable=durable)
 
-    def _publish(self, path: Path, target: Path) -> None:
-        """Give a file the name *target* as well; what is damaged there, or was put there meanwhile, makes way."""
+    def _add(self, path: str, info: os.stat_result, digest: str, *, durable: bool) -> Member:
+        """Take a file in whose *digest* is known, or an empty string."""
+        if not stat.S_ISREG(info.st_mode):
+            name = os.path.basename(path)
+            raise StepError(f"`{name}` is not a plain file", hint="an artifact holds files and folders only")
+        digest = digest or digest_file(path, info.st_size)
+        target = os.path.join(self.root, "objects", digest[:2], digest[2:])
+        if durable and _size(target) != info.st_size:
+            _sync(path)
+        if time.time() - info.st_mtime > _RECENT:
+            os.utime(path)  # a step gave it an old time, and collections go by it
+        os.chmod(path, _READ_ONLY)
+        with shared(self.root):
+            self._publish(path, target, info.st_size)
+        return Member(digest, info.st_size, bool(info.st_mode & stat.S_IXUSR))
+
+    def _publish(self, path: str, target: str, size: int) -> None:
+        """Give a file the name *target* as well; where an object lies there already, give that the name *path*."""
         try:
             os.link(path, target)
+        except FileNotFoundError:
+            os.mkdir(os.path.dirname(target))
+            self._publish(path, target, size)
         except FileExistsError:
-            second = path.with_name(f".{uuid.uuid4().hex}")
-            os.link(path, second)
-            second.replace(target)
+            if _size(target) == size and touch(self.root, Path(target)):
+                os.unlink(path)
+                join(Path(target), Path(path))
+            else:  # what lies there was cut off
+                second = f"{path}.{uuid.uuid4().hex}"
+                os.link(path, second)
+                os.replace(second, target)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            path.replace(target)
-            join(target, path)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            if _size(target) == size and touch(self.root, Path(target)):
+                os.unlink(path)
+            else:
+                os.replace(path, target)
+            join(Path(target), Path(path))
 
     def add_copy(self, path: Path) -> Member:
         """Take a file from elsewhere into the objects; it stays where it is."""
@@ -130,7 +140,13 @@ class Store:
 
         *known* maps paths to digests, each good as long as the file has the signature beside it.
         """
-        known = known or {}
+        with named_errors(self.root):
+            tree = Tree(self._add_below(folder, known or {}, durable=durable))
+        self.publish_tree(tree, durable=durable)
+        self._place(folder, tree.digest)
+        return tree
+
+    def _add_below(self, folder: Path, known: Brought, *, durable: bool) -> dict[str, Member]:
         members: dict[str, Member] = {}
         prefix = f"{folder}{os.sep}"
         for base, folders, names in os.walk(folder):
@@ -140,13 +156,13 @@ class Store:
                 raise StepError(f"`{linked[0]}` is a link", hint="an artifact holds files and folders only")
             for name in sorted(names):
                 path = os.path.join(base, name)
+                info = os.lstat(path)
                 digest, found = known.get(path, ("", ()))
-                fits = digest and signature(os.lstat(path)) == found
-                member = self.add_file(Path(path), durable=durable, digest=digest if fits else None)
-                members[path[len(prefix) :].replace(os.sep, "/")] = member
-        tree = self.publish_tree(Tree(members), durable=durable)
-        self._place(folder, tree.digest)
-        return tree
+                fits = bool(digest) and signature(info) == found
+                # what was brought in from elsewhere can be brought in again
+                member = self._add(path, info, digest if fits else "", durable=durable and not fits)
+                members[path[len(prefix) :]] = member
+        return members
 
     def publish_tree(self, tree: Tree, *, durable: bool = True) -> Tree:
         """Write a tree whose members are stored already."""
@@ -373,14 +389,14 @@ def _writable(folder: Path) -> None:
     folder.chmod(stat.S_IRWXU)
 
 
-def _size(path: Path) -> int | None:
+def _size(path: Path | str) -> int | None:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except OSError:
         return None
 
 
-def _sync(path: Path) -> None:
+def _sync(path: Path | str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
