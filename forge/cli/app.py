@@ -28,7 +28,7 @@ COMMANDS = {
     "verify": "repeat a GGUF file's receipt with local inference",
     "chat": "talk to a model",
     "plugins": "list step types and their parameters",
-    "store": "check, measure and clear the store",
+    "store": "check, measure, clear and share the store",
 }
 
 

@@ -25,6 +25,8 @@ FORMS = ("text", "terminal", "json")
 FINISHED = "@@FINISHED@@"
 _VARIABLES = ("CUDA", "FORGE", "HF_", "HIP", "LD_LIBRARY_PATH", "OMP", "PATH", "PYTHON", "ROCR", "VIRTUAL_ENV", "XDG")
 """What names of environment variables begin with that may decide which code runs, or what a fact is."""
+_SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+"""What is in the names of variables whose values are written nowhere, such as `HF_TOKEN`."""
 _JSON = "--json"
 _DEVICES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 
@@ -115,7 +117,11 @@ def path_of(arguments: list[str]) -> str:
 
 def place_of(arguments: list[str]) -> str:
     """Return all that the answer depends on besides files, as one line."""
-    variables = sorted(pair for pair in os.environ.items() if pair[0].startswith(_VARIABLES))
+    variables = sorted(
+        pair
+        for pair in os.environ.items()
+        if pair[0].startswith(_VARIABLES) and not any(word in pair[0].upper() for word in _SECRETS)
+    )
     devices = [os.path.exists(device) for device in _DEVICES]
     return repr((_essential(arguments), os.getcwd(), sys.executable, sys.version, variables, devices))
 

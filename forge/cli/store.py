@@ -1,17 +1,23 @@
-"""`forge store`: check, measure and clear the store."""
+"""`forge store`: check, measure, clear and share the store."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from forge.cli import options
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from forge.core.record import Record
+
 
 @click.group()
 def command() -> None:
-    """Check, measure and clear the store."""
+    """Check, measure, clear and share the store."""
 
 
 @command.command("verify")
@@ -147,6 +153,122 @@ def size(*, store_path: str | None) -> None:
         table.add_row(part, f"{len(sizes):,}", size_of(sum(sizes)))
     table.add_row("all", "", size_of(total), style="bold")
     console().print(table)
+
+
+def _shared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Take what push and pull have in common."""
+    for option in reversed(
+        (
+            click.argument("url", metavar="URL"),
+            click.argument("manifest", metavar="[MANIFEST", required=False),
+            click.argument("steps", nargs=-1, metavar="[STEP]…]"),
+            options.sets,
+            options.store,
+            click.option(
+                "--jobs",
+                "-j",
+                type=click.IntRange(min=1),
+                default=8,
+                show_default=True,
+                help="Transfer this many files at once.",
+            ),
+            click.option("--dry-run", is_flag=True, help="Say what would travel, and write nothing."),
+            options.as_json,
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@command.command("push")
+@_shared
+@click.option("--verify", "reread", is_flag=True, help="Read what is there, and mend what is damaged.")
+def push(
+    *,
+    url: str,
+    manifest: str | None,
+    steps: tuple[str, ...],
+    sets: tuple[str, ...],
+    store_path: str | None,
+    jobs: int,
+    dry_run: bool,
+    as_json: bool,
+    reread: bool,
+) -> int:
+    """Send results to the remote at URL: a folder, `s3://bucket/path`, or any URL that fsspec knows.
+
+    With MANIFEST what it has built, or the named STEPs and all they need; without, what last builds and pins keep.
+    """
+    from forge.cli import transfer
+    from forge.plan.share import built
+    from forge.store.push import Push, rooted
+    from forge.store.remote import Remote
+
+    _check_sets(manifest, sets)
+    missing: Mapping[str, str] = {}
+    if manifest is None:
+        store = options.open_store(store_path, Path(), made=True)
+        records: Sequence[Record] = rooted(store)
+    else:
+        project = options.open_project(manifest, sets, store_path, steps)
+        store = project.store
+        records, shared = built(project.graph, store)
+        missing = shared.missing
+    remote = Remote.open(url, jobs)
+    with transfer.bar(f"to {remote.label}", quiet=as_json) as progress:
+        totals = Push(store, remote, progress, dry_run, reread).run(records)
+    return transfer.show(remote.label, totals, verb="sent", dry=dry_run, missing=missing, as_json=as_json)
+
+
+@command.command("pull")
+@_shared
+def pull(
+    *,
+    url: str,
+    manifest: str | None,
+    steps: tuple[str, ...],
+    sets: tuple[str, ...],
+    store_path: str | None,
+    jobs: int,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Take results from the remote at URL, verified as they come; exit 4 if something there is refused.
+
+    With MANIFEST what its build needs, or the named STEPs'; without, every result that the remote has.
+    """
+    from forge.cli import transfer
+    from forge.plan.share import find, remember
+    from forge.store.pull import Pull
+    from forge.store.remote import Remote
+
+    _check_sets(manifest, sets)
+    missing: Mapping[str, str] = {}
+    project = None if manifest is None else options.open_project(manifest, sets, store_path, steps)
+    store = options.open_store(store_path, Path()) if project is None else project.store
+    remote = Remote.open(url, jobs)
+    with transfer.bar(f"from {remote.label}", quiet=as_json) as progress:
+        each = Pull(store, remote, progress, dry_run)
+        each.open()
+        if project is None:
+            each.find(each.keys())
+            each.take()
+        else:
+            shared = find(project.graph, store, each)
+            missing = shared.missing
+            each.take()
+            if not dry_run:
+                remember(project.graph, store, shared)
+    return transfer.show(
+        remote.label, each.totals, verb="taken", dry=dry_run, missing=missing, refused=each.refused, as_json=as_json
+    )
+
+
+def _check_sets(manifest: str | None, sets: tuple[str, ...]) -> None:
+    from forge.core.errors import UsageError
+
+    if manifest is None and sets:
+        raise UsageError("`--set` needs a MANIFEST", hint="name the manifest after the URL")
 
 
 def _counted(count: int, what: str) -> str:

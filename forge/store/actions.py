@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _STALE = 60.0
 """Seconds without a heartbeat after which a claim of another machine is taken to be dead."""
+_BEAT = _STALE / 6
+_WAIT = 0.25
+"""Seconds between looks at a claim that another holds, at most."""
 
 
 @attrs.frozen
@@ -117,16 +121,21 @@ class Actions:
     def claim(self, key: str) -> Iterator[Heart]:
         """Hold an action for this process while it runs; wait while another holds it.
 
-        A claim is a file that is made by linking, so that one of many wins also over NFS.
-        One whose process is gone, or that has not been touched for a minute from another machine, is broken.
+        A claim is a file that is made by linking, so that one of many wins also over NFS. It is touched as long as
+        this process lives. One whose process is gone, or that another machine has not touched for a minute, is broken.
         """
         path = self.store.root / "claims" / key
         heart = Heart(path, f"{socket.gethostname()} {os.getpid()} {time.time_ns()}")
         with named_errors(self.store.root):
             heart.take()
+        stopped = threading.Event()
+        beating = threading.Thread(target=heart.beat_until, args=(stopped,), daemon=True)
+        beating.start()
         try:
             yield heart
         finally:
+            stopped.set()
+            beating.join()
             heart.release()
 
 
@@ -142,15 +151,17 @@ class Heart:
         """Wait until the claim is ours."""
         own = self.path.with_name(f".{self.path.name}.{os.getpid()}.{time.time_ns()}")
         own.write_text(self.text)
+        wait = 0.05
         try:
             while True:
                 try:
                     os.link(own, self.path)
                 except FileExistsError:
-                    if self._dead():
+                    if self._dead(own):
                         self._break()
                     else:
-                        time.sleep(0.05)
+                        time.sleep(wait)
+                        wait = min(wait * 1.2, _WAIT)
                 else:
                     return
         finally:
@@ -159,12 +170,18 @@ class Heart:
     def beat(self) -> None:
         """Show that the holder is alive."""
         now = time.monotonic()
-        if now - self.beat_at > _STALE / 6:
+        if now - self.beat_at >= _BEAT:
             self.beat_at = now
             try:
                 os.utime(self.path)
             except FileNotFoundError:
                 return
+
+    def beat_until(self, stopped: threading.Event) -> None:
+        """Show that the holder is alive until it is done: a step may be silent for longer than a claim lasts."""
+        while not stopped.wait(_BEAT):
+            with suppress(OSError):
+                os.utime(self.path)
 
     def release(self) -> None:
         """Give the claim up, if it is still ours."""
@@ -174,16 +191,18 @@ class Heart:
         except FileNotFoundError:
             return
 
-    def _dead(self) -> bool:
+    def _dead(self, own: Path | None = None) -> bool:
+        """Say whether the holder is gone; *own* is a file beside the claim, by whose clock a beat's age is told."""
         try:
+            # reading first: opening a file makes NFS ask the server, so that the time is not one it remembers
             host, pid, _ = self.path.read_text().split()
-            age = time.time() - self.path.stat().st_mtime
+            beaten = self.path.stat().st_mtime
         except FileNotFoundError:
             return False
         except ValueError:
             return True
         if host != socket.gethostname():
-            return age > _STALE
+            return _clock(own) - beaten > _STALE
         try:
             os.kill(int(pid), 0)
         except ProcessLookupError:
@@ -200,3 +219,11 @@ class Heart:
         except FileNotFoundError:
             return
         grave.unlink(missing_ok=True)
+
+
+def _clock(own: Path | None) -> float:
+    """Return the time by the file system's clock, which two machines share where their own differ."""
+    if own is None:
+        return time.time()
+    os.utime(own)
+    return own.stat().st_mtime

@@ -53,13 +53,18 @@ class Store:
             try:
                 found = marker.read_text().strip()
             except FileNotFoundError:
-                for folder in _FOLDERS:
-                    (store.root / folder).mkdir(parents=True, exist_ok=True)
+                store._make_folders()
                 store.write(marker, FORMAT.encode())
                 found = FORMAT
+            if not (store.root / "staging").is_dir():  # a folder that was only pushed to so far
+                store._make_folders()
         if found != FORMAT:
             raise StoreError(f"the store `{root}` has format `{found}`, this forge reads `{FORMAT}`")
         return store
+
+    def _make_folders(self) -> None:
+        for folder in _FOLDERS:
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
 
     # ---------------------------------------------------------------- objects
 
@@ -75,6 +80,14 @@ class Store:
         """
         with named_errors(self.root):
             return self._add(str(path), os.lstat(path), digest, durable=durable)
+
+    def holds(self, member: Member) -> bool:
+        """Say whether an object is there at its size; what is found is in use."""
+        path = self.object_path(member.digest)
+        if _size(path) != member.size:
+            return False
+        touch(self.root, path)
+        return True
 
     def _add(self, path: str, info: os.stat_result, digest: str, *, durable: bool) -> Member:
         """Take a file in whose *digest* is known, or an empty string."""

@@ -77,7 +77,7 @@ def survey(store: Store, *, keep_days: float = 0.0) -> Garbage:
     begun = [began for began in leases(store.root).values() if began is not None]
     before = min([now, *begun, *claimed.values()]) - GRACE
     before = min(before, now - keep_days * DAY)
-    roots = _roots(store)
+    roots = roots_of(store)
     records = {path.parent.name + path.stem: path for path in (store.root / "actions").glob("*/*.json")}
     gone = {key: path for key, path in records.items() if key not in roots and _old(path, before)}
     trees, objects = _reached(store, actions, records.keys() - gone.keys())
@@ -102,7 +102,7 @@ def survey(store: Store, *, keep_days: float = 0.0) -> Garbage:
 def collect(store: Store, garbage: Garbage) -> Garbage:
     """Remove what a survey found, except what came into use since, and return what was removed."""
     with named_errors(store.root):
-        roots = _roots(store)
+        roots = roots_of(store)
         removed = [p for p in garbage.of("records") if _key(p.path) not in roots and _take(store, p, garbage.before)]
         gone = {_key(piece.path) for piece in removed}
         left = {_key(path) for path in (store.root / "actions").glob("*/*.json")}
@@ -153,7 +153,7 @@ def _take(store: Store, piece: Piece, before: float) -> bool:
     return True
 
 
-def _roots(store: Store) -> set[str]:
+def roots_of(store: Store) -> set[str]:
     """Return the keys that the last builds and pins name."""
     keys = {pin.digest for pin in Pins(store).all() if pin.kind == "record"}
     for path in (store.root / "builds").glob("[!.]*.json"):
@@ -176,14 +176,14 @@ def _reached(store: Store, actions: Actions, keys: set[str]) -> tuple[set[str], 
     for key in keys:
         record = actions.read(key)
         if record is not None:
-            trees |= set(_named(record))
+            trees |= set(named_trees(record))
     for digest in trees:
         with suppress(StoreError):
             objects |= {member.digest for member in store.tree(digest).members.values()}
     return trees, objects
 
 
-def _named(record: Record) -> Iterator[str]:
+def named_trees(record: Record) -> Iterator[str]:
     """Yield the trees that a record names; what a check read lies there to be checked again."""
     yield record.tree
     yield from record.inputs.values()

@@ -1,5 +1,6 @@
 """What the guides show runs."""
 
+import os
 import re
 import subprocess
 import sys
@@ -22,3 +23,25 @@ def test_the_tests_of_the_plugin_guide_pass(tmp_path):
         check=False,
     )
     assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_commands_of_the_store_guide_run(forge_project, bucket):
+    guide = (ROOT / "docs/guides/store.md").read_text(encoding="utf-8")
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```", guide, flags=re.DOTALL | re.MULTILINE))
+    project = forge_project.root / "project"
+    forge_project.manifest(
+        '[sources.raw]\nuse = "files.any"\npath = "raw.txt"\n'
+        '[transforms.two]\nuse = "run.command"\nfrom = "raw"\ncommand = "cat $1 > $OUT/up"\n',
+        "project/forge.toml",
+    )
+    forge_project.write("project/raw.txt", "raw")
+    done = subprocess.run(
+        ["bash", "-ec", script.replace("my-bucket", bucket.name)],
+        cwd=project,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (0, 1) == (done.returncode, done.stdout.count("\n2 hit in")), done.stdout + done.stderr
+    assert "2 ran in" in done.stdout.rpartition("taken")[2]

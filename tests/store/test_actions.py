@@ -187,6 +187,28 @@ def test_a_beat_renews_the_claim(actions):
         assert time.time() - heart.path.stat().st_mtime < 60
 
 
+def test_a_claim_of_a_silent_step_is_renewed_all_the_same(actions, monkeypatch):
+    monkeypatch.setattr("forge.store.actions._BEAT", 0.02)
+    with actions.claim(KEY) as heart:
+        os.utime(heart.path, (1, 1))
+        deadline = time.monotonic() + 10
+        while heart.path.stat().st_mtime < 2:
+            assert time.monotonic() < deadline, "nothing touched the claim"
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("skew", [-3600, 3600])
+def test_a_machine_whose_clock_differs_breaks_no_live_claim(actions, monkeypatch, skew):
+    path = claim_by(actions, "elsewhere", 1)
+    own = path.with_name(".own")
+    own.touch()
+    now = time.time()
+    monkeypatch.setattr("forge.store.actions.time.time", lambda: now + skew)
+    assert not Heart(path, "")._dead(own)
+    os.utime(path, (now - 90, now - 90))
+    assert Heart(path, "")._dead(own)
+
+
 def test_a_claim_that_another_has_taken_over_is_left_alone(actions):
     with actions.claim(KEY) as heart:
         heart.path.write_text("elsewhere 1 1")
