@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "say which part of a step's key moved",
     "accept": "keep a result whose code moved without a change of meaning",
     "show": "print a step's rows, statistics, drops, metrics or receipt",
+    "report": "write one HTML page of all that the store has of a manifest",
     "diff": "compare two builds: steps, rows, labels, figures",
     "lineage": "say what a file was made of, or what was made of it",
     "get": "write a step's artifact as plain files",

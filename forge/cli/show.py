@@ -88,10 +88,12 @@ def _ledger(out: Console, record: Record) -> None:
         came = f"{record.rows_in:,} rows in, " if record.rows_in is not None else ""
         parts = ", ".join(f"{part} {rows:,}" for part, rows in record.rows.items() if part)
         out.print(f"{came}{record.rows_out:,} rows out" + (f" ({parts})" if parts else ""))
+    elif record.rows_in is not None:
+        out.print(f"{record.rows_in:,} rows in")
     for reason, count in sorted(record.drops.items(), key=lambda item: -item[1]):
         out.print(f"  {count:,} dropped: {escape(reason)}")
-        for example in record.examples.get(reason, ())[:1]:
-            out.print(f"    [dim]{escape(example[:_WIDE])}[/]")
+        for example in record.examples.get(reason, ()):
+            out.print(f"    [dim]{escape(example)}[/]")
     for reason, count in sorted(record.tallies.items(), key=lambda item: -item[1]):
         out.print(f"  {count:,} inside rows: {escape(reason)}")
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from forge.core.errors import StepError
 from forge.plugin.context import DROPPED, TABLE, TALLY, read_rows
 
+IDENTITY = "id"
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -26,15 +28,23 @@ def count_rows(folder: Path) -> int | None:
     return int(read_rows(folder).select(pl.len()).collect().item())
 
 
-def settle(frame: pl.LazyFrame, rows_in: int | None, ledger: Ledger, use: str) -> pl.DataFrame:
+def settle(
+    frame: pl.LazyFrame, rows_in: int | None, ledger: Ledger, use: str, before: pl.LazyFrame | None = None
+) -> pl.DataFrame:
     """Run *frame*, take out the rows that `forge.drop` marked, and count them by reason.
 
-    Rows that went without a mark are counted under the step type's name.
+    Rows that went without a mark are counted under the step type's name; of these there are examples where the rows
+    *before* have an ``id``.
     """
     import polars as pl
 
     collected = frame.collect()
     height = collected.height
+    unmarked = f"filtered by {use}"
+    if rows_in is not None and rows_in > height:
+        ledger.drop(unmarked, rows_in - height)
+        for row in _missing(before, collected):
+            ledger._example(unmarked, excerpt(row))  # noqa: SLF001  # the ledger's own module family
     tallies = [c for c in collected.columns if c.startswith(TALLY)]
     for column in tallies:
         ledger.tally(column[len(TALLY) :], int(collected[column].sum() or 0))
@@ -46,9 +56,17 @@ def settle(frame: pl.LazyFrame, rows_in: int | None, ledger: Ledger, use: str) -
             for row in group.head(3).drop(DROPPED).iter_rows(named=True):
                 ledger._example(str(reason[0]), excerpt(row))  # noqa: SLF001  # the ledger's own module family
         collected = collected.filter(pl.col(DROPPED).is_null()).drop(DROPPED)
-    if rows_in is not None and rows_in > height:
-        ledger.drop(f"filtered by {use}", rows_in - height)
     return collected
+
+
+def _missing(before: pl.LazyFrame | None, after: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the first rows whose ``id`` is no longer there."""
+    if before is None or IDENTITY not in after.columns:
+        return []
+    if before.collect_schema().get(IDENTITY) != after.schema[IDENTITY]:
+        return []
+    gone = before.join(after.lazy().select(IDENTITY), on=IDENTITY, how="anti", maintain_order="left")
+    return gone.head(3).collect().to_dicts()
 
 
 def excerpt(row: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ def _transform(work: Work) -> dict[str, int]:
 
     frames = [a.rows() for a in work.inputs.values()]
     joined = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
-    return _table(work, settle(work.instance.transform(joined), work.rows_in, work.ledger, work.job.use))
+    return _table(work, settle(work.instance.transform(joined), work.rows_in, work.ledger, work.job.use, joined))
 
 
 def _merge(work: Work) -> dict[str, int]:

@@ -45,3 +45,19 @@ def test_the_commands_of_the_store_guide_run(forge_project, bucket):
     )
     assert (0, 1) == (done.returncode, done.stdout.count("\n2 hit in")), done.stdout + done.stderr
     assert "2 ran in" in done.stdout.rpartition("taken")[2]
+
+
+def test_the_command_of_the_report_guide_writes_the_page_that_it_names(tmp_path):
+    guide = (ROOT / "docs/guides/report.md").read_text(encoding="utf-8")
+    [line] = re.findall(r"^\$ forge (.+)$", guide, flags=re.MULTILINE)
+    arguments = [str(ROOT / word) if word.startswith("manifests/") else word for word in line.split()]
+    done = subprocess.run(
+        [sys.executable, "-m", "forge", *arguments, "--store", "store"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    [page] = re.findall(r"^writes `(.+?)`", guide, flags=re.MULTILINE)
+    assert "<title>quickstart · forge report</title>" in (tmp_path / page).read_text(encoding="utf-8")

@@ -40,6 +40,14 @@ def test_rows_that_a_filter_takes_are_counted_under_the_step_type(ledger):
     assert {"filtered by toy.band": 1} == ledger.drops
 
 
+def test_rows_that_a_filter_takes_are_shown_where_they_have_an_identity(ledger):
+    rows = ROWS.with_row_index("id").lazy()
+    marked = forge.drop(rows.filter(pl.col("length") > 2), {"no b": ~pl.col("word").str.contains("b")})
+    settle(marked, 4, ledger, "toy.band", rows)
+    assert ['{"id": 0, "word": "a", "length": 1}'] == ledger.examples["filtered by toy.band"]
+    assert {"filtered by toy.band": 1, "no b": 2} == ledger.drops
+
+
 def test_a_step_that_makes_rows_drops_none(ledger):
     settle(pl.concat([ROWS, ROWS]).lazy(), 4, ledger, "toy.band")
     assert {} == ledger.drops
