@@ -1,6 +1,6 @@
 """Print forge's figures beside bare Python and the plain script that people would write, in one run.
 
-usage: run.py [noop] [clean] [train]      (all by default)
+usage: run.py [noop] [clean] [train] [series]      (all by default)
 
 Absolute times move with the machine's load: the ratios are what counts.
 """
@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from series import series
+
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
 FORGE = [sys.executable, "-m", "forge"]
@@ -26,10 +28,10 @@ RECORDS = 20_000
 
 def main() -> None:
     """Run the parts that are named on the command line."""
-    parts = sys.argv[1:] or ["noop", "clean", "train"]
+    parts = sys.argv[1:] or ["noop", "clean", "train", "series"]
     with tempfile.TemporaryDirectory(prefix="forge-bench-") as folder:
         for part in parts:
-            {"noop": noop, "clean": clean, "train": train}[part](Path(folder))
+            {"noop": noop, "clean": clean, "train": train, "series": series}[part](Path(folder))
 
 
 def noop(folder: Path) -> None:

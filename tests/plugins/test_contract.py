@@ -8,7 +8,7 @@ import pytest
 from forge.plugin.discovery import installed
 from forge.testing import check_plugin
 
-OURS = ("counselling", "files", "run", "text", "label", "model", "train", "export", "check")
+OURS = ("counselling", "files", "run", "text", "label", "model", "train", "export", "check", "series", "llamafactory")
 EXAMPLES = {
     "label": {
         "openai": {
@@ -17,7 +17,8 @@ EXAMPLES = {
             "schema": str(Path(__file__).parents[2] / "manifests" / "schemas" / "student.json"),
             "prompt_text": "{{ text }}",
         }
-    }
+    },
+    "llamafactory": {"export": {"form": "alpaca", "template": "qwen", "name": "student", "model": "some-model"}},
 }
 
 
