@@ -32,6 +32,7 @@ _HOMES = {
     "Reply": "forge.plugin.protocols",
     "Request": "forge.plugin.protocols",
     "Register": "forge.plugin.registry",
+    "most_rejects": "forge.plugin.registry",
     "setting": "forge.plugin.registry",
 }
 
@@ -57,6 +58,7 @@ __all__ = [
     "drop",
     "hookimpl",
     "kept",
+    "most_rejects",
     "setting",
     "tally",
     "write_rows",
@@ -68,7 +70,7 @@ if TYPE_CHECKING:
     from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally, write_rows
     from forge.plugin.hookspecs import hookimpl
     from forge.plugin.protocols import Chat, Finding, Reject, Reply, Request
-    from forge.plugin.registry import Register, setting
+    from forge.plugin.registry import Register, most_rejects, setting
 
 
 def __getattr__(name: str) -> object:

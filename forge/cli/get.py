@@ -10,7 +10,7 @@ import click
 
 from forge.cli import options
 from forge.core.errors import UsageError
-from forge.plugin.context import TABLE
+from forge.plugin.context import REJECTS, TABLE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,6 +33,7 @@ def command(
     """Write the artifact of STEP to DEST.
 
     A table is written in the form that DEST's ending says: .jsonl, .json, .csv or .parquet.
+    A DEST called `rejects` with such an ending gets the records that a source could not use.
     A DEST that names a file of the artifact gets that file; any other DEST is a folder for all files.
     """
     project = options.open_project(manifest, sets, store_path, (step.partition(".")[0],))
@@ -55,7 +56,7 @@ def _write(project: options.Project, record: Record, tree: Tree, step: str, targ
     suffix = target.suffix.lower()
     same = [n for n in tree.members if Path(n).suffix.lower() == suffix]
     if suffix in ENDINGS and TABLE in tree.members and target.name not in tree.members:
-        rows = _write_table(project.store, tree, target)
+        rows = _write_table(project.store, tree, target, REJECTS if target.stem == "rejects" else TABLE)
         click.echo(f"{rows:,} rows → {target}")
     elif suffix and len(same) >= 1 and not target.is_dir():
         name = target.name if target.name in tree.members else same[0] if len(same) == 1 else None
@@ -77,10 +78,12 @@ def _write(project: options.Project, record: Record, tree: Tree, step: str, targ
         click.echo(f"{count} file{'s' if count != 1 else ''} → {target}")
 
 
-def _write_table(store: Store, tree: Tree, target: Path) -> int:
+def _write_table(store: Store, tree: Tree, target: Path, table: str) -> int:
     import polars as pl
 
-    member = tree.members[TABLE]
+    if table not in tree.members:
+        raise UsageError("the step rejected nothing", hint="its rows are written to any other file name")
+    member = tree.members[table]
     store.check_object(member.digest)
     source = store.object_path(member.digest)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forge.cli import options
-from forge.plugin.context import TABLE
+from forge.plugin.context import REJECTS, TABLE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,6 +110,15 @@ def _files(out: Console, project: Project, record: Record) -> None:
         out.print(f"  {escape(name)}  [dim]{size_of(member.size)}  {member.digest}[/]")
     if len(members) > few:
         out.print(f"  … and {len(members) - few} more")
+    if REJECTS in members:
+        import polars as pl
+
+        rejects = pl.scan_ipc(project.store.object_path(members[REJECTS].digest))
+        count = rejects.select(pl.len()).collect().item()
+        out.print(f"\n[bold]{count:,} rejected[/]; `forge get MANIFEST {record.step} rejects.jsonl` writes all")
+        for file, index, reason, excerpt in rejects.head(3).collect().iter_rows():
+            place = file if index is None else f"{file}:{index}"
+            out.print(f"  {escape(place)}  {escape(reason)}  [dim]{escape(excerpt[:_WIDE])}[/]")
 
 
 def _rows(out: Console, project: Project, record: Record, part: str, count: int) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 TABLE = "rows.arrow"
 """The member that makes an artifact a table."""
 
+REJECTS = "rejects.arrow"
+"""The member that holds what a source could not use."""
+
 _FICLONE = 0x40049409
 """Linux's request to share blocks (`ioctl_ficlonerange(2)`); btrfs, xfs and others have it, ext4 has not."""
 _PIECE = 1 << 30

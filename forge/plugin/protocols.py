@@ -75,7 +75,8 @@ class Source(Protocol):
     """Read raw files into a table.
 
     Yields data frames, lists of dicts, or a `Reject` for each record that can't be used.
-    One bad record never ends a run.
+    One bad record never ends a run; the engine keeps all rejects in a table beside the rows, and fails the step
+    where their share is beyond the instance's ``most_rejects`` (see `forge.most_rejects`), 1 % without one.
     """
 
     def read(self, run: Run) -> Iterable[pl.DataFrame | list[dict[str, Any]] | Reject]: ...

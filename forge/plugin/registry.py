@@ -31,6 +31,9 @@ VERBS: dict[Kind, tuple[tuple[str, type], ...]] = {
 
 UNKEYED = "forge.unkeyed"
 
+MOST_REJECTS = 0.01
+"""The share of its records that a source may reject, where neither its class nor the manifest says otherwise."""
+
 
 @attrs.frozen
 class StepType:
@@ -128,3 +131,13 @@ def setting(default: Any, *, validator: Callable[..., Any] | None = None) -> Any
     if isinstance(default, (list, dict)):
         return attrs.field(factory=default.copy, validator=validator, metadata={UNKEYED: True})
     return attrs.field(default=default, validator=validator, metadata={UNKEYED: True})
+
+
+def most_rejects() -> Any:
+    """Declare a source's parameter ``most_rejects: float``: the share of its records that it may reject.
+
+    The engine holds every source that reads rows to it, to 1 % where the class does not declare it; one reject alone
+    fails a step only if the share is 0.
+    """
+    bounds = attrs.validators.and_(attrs.validators.ge(0.0), attrs.validators.le(1.0))
+    return attrs.field(default=MOST_REJECTS, kw_only=True, validator=bounds)

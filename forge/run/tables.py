@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from forge.core.errors import StepError
-from forge.plugin.context import DROPPED, TABLE, TALLY, read_rows
+from forge.plugin.context import DROPPED, REJECTS, TABLE, TALLY, read_rows
 
 IDENTITY = "id"
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from forge.plugin.protocols import Reject
     from forge.run.ledger import Ledger
 
 
@@ -74,20 +75,23 @@ def excerpt(row: Mapping[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False, default=str)
 
 
-def collect_batches(items: Iterable[Any], ledger: Ledger) -> pl.DataFrame:
-    """Join the batches of a source into one frame; rejects go to the ledger."""
+_EXCERPT = 160
+"""Characters of a record that its reject keeps."""
+
+
+def collect_batches(items: Iterable[Any], ledger: Ledger) -> tuple[pl.DataFrame, list[Reject]]:
+    """Join the batches of a source into one frame; rejects are counted by the ledger and returned."""
     import polars as pl
 
     from forge.plugin.protocols import Reject
 
     frames: list[pl.DataFrame] = []
-    rejects = 0
+    rejects: list[Reject] = []
     for item in items:
         if isinstance(item, Reject):
-            place = item.where if item.index is None else f"{item.where}:{item.index}"
-            rejects += 1
-            ledger.log(f"rejected {place}: {item.reason}")
-            ledger.drop(item.reason, 1, f"{place} {item.excerpt}".strip())
+            rejects.append(item)
+            ledger.log(f"rejected {place_of(item)}: {item.reason}")
+            ledger.drop(item.reason, 1, f"{place_of(item)} {item.excerpt}".strip())
         elif isinstance(item, pl.DataFrame):
             frames.append(item)
         elif isinstance(item, list):
@@ -95,6 +99,55 @@ def collect_batches(items: Iterable[Any], ledger: Ledger) -> pl.DataFrame:
         else:
             raise StepError(f"a source yields frames, lists of dicts and rejects, not `{type(item).__name__}`")
     if rejects:
-        ledger.warn(f"{rejects} records can't be used: `forge show` says why, the log names each")
+        ledger.warn(f"{len(rejects)} records can't be used: `forge show` says why, the log names each")
     frames = [f for f in frames if f.height]
-    return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
+    try:
+        return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame(), rejects
+    except pl.exceptions.PolarsError as error:
+        raise StepError(
+            f"the files have columns of one name that don't go together: {error}",
+            hint="read them by sources of their own",
+        ) from None
+
+
+def place_of(reject: Reject) -> str:
+    """Return where a rejected record stands."""
+    return reject.where if reject.index is None else f"{reject.where}:{reject.index}"
+
+
+def bound_rejects(rejects: list[Reject], rows: int, most: float) -> None:
+    """Refuse a source of whose records a greater share than *most* is rejected.
+
+    A single one never ends a run, unless *most* is 0.
+    """
+    from collections import Counter
+
+    total = rows + len(rejects)
+    allowed = max(1, int(most * total)) if most > 0 else 0
+    if len(rejects) <= allowed:
+        return
+    counts = Counter(reject.reason for reject in rejects)
+    first = {reject.reason: reject for reject in reversed(rejects)}
+    reasons = "".join(
+        f"\n  {count} × {reason}, first {place_of(first[reason])}" for reason, count in counts.most_common()
+    )
+    raise StepError(
+        f"{len(rejects)} of {total} records are rejected, `most_rejects` is {most:g}{reasons}",
+        hint="the step's log names each of them; mend the files, or raise `most_rejects`",
+    )
+
+
+def write_rejects(rejects: list[Reject], folder: Path) -> None:
+    """Write the table of rejected records beside the rows: ``file, index, reason, excerpt``."""
+    import polars as pl
+
+    if not rejects:
+        return
+    table = [(_sound(r.where), r.index, _sound(r.reason), _sound(r.excerpt)[:_EXCERPT]) for r in rejects]
+    schema = {"file": pl.String, "index": pl.Int64, "reason": pl.String, "excerpt": pl.String}
+    frame = pl.DataFrame(table, schema=schema, orient="row")
+    frame.write_ipc(folder / REJECTS, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+
+
+def _sound(text: str) -> str:
+    return text.encode(errors="replace").decode()

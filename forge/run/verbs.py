@@ -10,7 +10,8 @@ import attrs
 
 from forge.core.errors import CheckFailed, StepError
 from forge.plugin.context import write_rows
-from forge.run.tables import collect_batches, count_rows, settle
+from forge.plugin.registry import MOST_REJECTS
+from forge.run.tables import bound_rejects, collect_batches, count_rows, settle, write_rejects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +60,10 @@ def perform(work: Work) -> dict[str, int]:
 
 
 def _read(work: Work) -> dict[str, int]:
-    return _table(work, collect_batches(work.instance.read(work.ledger), work.ledger))
+    frame, rejects = collect_batches(work.instance.read(work.ledger), work.ledger)
+    bound_rejects(rejects, frame.height, getattr(work.instance, "most_rejects", MOST_REJECTS))
+    write_rejects(rejects, work.out)
+    return _table(work, frame)
 
 
 def _fetch(work: Work) -> dict[str, int]:

@@ -27,6 +27,7 @@ class CPsyCounD:
     """
 
     path: forge.Files
+    most_rejects: float = forge.most_rejects()
 
     def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
         """Yield ``id, source, topic, lines`` in batches of files."""
@@ -38,6 +39,7 @@ class CPsyCounE:
     """Read CPsyCounE dialogues: ``<topic>/<n>.json``, each a JSON list of labelled turns."""
 
     path: forge.Files
+    most_rejects: float = forge.most_rejects()
 
     def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
         """Yield ``id, source, topic, lines`` in batches of files."""
@@ -74,7 +76,7 @@ def _text(file: forge.File) -> str:
 
 def _dialogue_of_text(file: forge.File) -> dict[str, Any]:
     lines = [line for line in _text(file).replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip()]
-    return {"id": f"CPsyCounD_{PurePosixPath(file.name).stem}", "source": "CPsyCounD", "topic": "", "lines": lines}
+    return {"id": f"CPsyCounD_{file.name.removesuffix('.txt')}", "source": "CPsyCounD", "topic": "", "lines": lines}
 
 
 def _dialogue_of_json(file: forge.File) -> dict[str, Any]:
@@ -90,5 +92,6 @@ def _dialogue_of_json(file: forge.File) -> dict[str, Any]:
     except UnicodeEncodeError:
         raise Broken("broken characters", text[:320]) from None
     name = PurePosixPath(file.name)
-    identity = f"CPsyCounE_{name.parent.name}_{name.stem}"
+    folder = str(name.parent) if name.parent.name else ""
+    identity = f"CPsyCounE_{folder}_{name.name.removesuffix('.json')}"
     return {"id": identity, "source": "CPsyCounE", "topic": name.parent.name, "lines": lines}

@@ -44,6 +44,7 @@ class PsyQA:
     """
 
     path: forge.Files
+    most_rejects: float = forge.most_rejects()
 
     def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
         """Yield one table a file, after the rejects of that file."""

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
+LABELS = ("depression_level", "anxiety_level", "risk_flag", "student_distress_score")
 _DECIMALS = 4
 
 
 def describe(rows: pl.LazyFrame) -> dict[str, Any]:
     """Return counts by source and topic, mean turns, and how turns and characters are distributed.
 
-    ``total``, ``by_source``, ``avg_turns`` and ``topics`` are the design's; characters are those of a whole
-    conversation.
+    ``total``, ``by_source``, ``avg_turns`` and ``topics`` are the design's; ``characters`` are those of a whole
+    conversation, ``turn_characters`` those of a turn, by role. Where the rows have labels, ``labels`` counts them.
     """
     import polars as pl
 
@@ -35,7 +36,31 @@ def describe(rows: pl.LazyFrame) -> dict[str, Any]:
         "topics": dict(topics.iter_rows()),
         "turns": {str(turns): count for turns, count in sorted(Counter(table["turns"]).items())},
         "characters": _distribution(table["characters"]),
-    }
+        "turn_characters": {role: _distribution(lengths) for role, lengths in _turn_lengths(rows)},
+    } | _labels(rows)
+
+
+def _turn_lengths(rows: pl.LazyFrame) -> list[tuple[str, pl.Series]]:
+    import polars as pl
+
+    turn = pl.col("conversation").struct
+    turns = (
+        rows.select("conversation")
+        .explode("conversation")
+        .select(turn.field("role"), turn.field("text").str.len_chars().cast(pl.Int64).alias("length"))
+        .drop_nulls()
+        .collect()
+    )
+    return [(role, turns.filter(pl.col("role") == role)["length"]) for role in sorted(turns["role"].unique())]
+
+
+def _labels(rows: pl.LazyFrame) -> dict[str, dict[str, dict[str, int]]]:
+    names = [name for name in LABELS if name in rows.collect_schema()]
+    if not names:
+        return {}
+    table = rows.select(names).collect()
+    counts = {name: table[name].value_counts().sort(name, nulls_last=True) for name in names}
+    return {"labels": {name: {str(value): n for value, n in count.iter_rows()} for name, count in counts.items()}}
 
 
 def _distribution(lengths: pl.Series) -> dict[str, float | int]:

@@ -1,4 +1,4 @@
-"""Bring the three raw shapes to one: ``id, source, topic, conversation, meta``."""
+"""Bring the raw shapes to one: ``id, source, topic, conversation, meta``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import attrs
 from attrs.validators import ge
 
 import forge
-from forge_counselling import roles
 from forge_counselling.statistics import describe
+from forge_text import roles
 from forge_text.normalise import even_spaces
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import polars as pl
 
@@ -38,6 +38,7 @@ _NOT_LETTER = r"[\s\x1c-\x1f，。！？!?,.、~～…；;：:]"
 _ROW = "__row__"
 _QUESTION_COLUMNS = {"id", "source", "title", "content", "tags", "answers"}
 _DIALOGUE_COLUMNS = {"id", "source", "topic", "lines"}
+_CONVERSATION_COLUMNS = {"id", "source", "topic", "conversation"}
 
 THROWN_AWAY = "throw-away reply"
 EMPTY_TURN = "empty turn"
@@ -71,11 +72,14 @@ class Unify:
             if columns >= _QUESTION_COLUMNS:
                 unified.append(self._questions(table))
             elif columns >= _DIALOGUE_COLUMNS:
-                unified.append(self._dialogues(table))
+                unified.append(self._dialogues(table, self._turns))
+            elif columns >= _CONVERSATION_COLUMNS:
+                unified.append(self._dialogues(table, self._told))
             else:
                 raise forge.StepError(
                     f"input `{name}` has the columns {', '.join(f'`{column}`' for column in sorted(columns))}",
-                    hint="give tables of `counselling.psyqa`, `counselling.cpsycound` or `counselling.cpsycoune`",
+                    hint="give tables of `counselling.psyqa`, `counselling.cpsycound`, `counselling.cpsycoune`, "
+                    "`counselling.questions` or `text.dialogue`",
                 )
         return pl.concat(unified)
 
@@ -131,11 +135,13 @@ class Unify:
         )
         return _final(marked, pl.col("tags").list.first().fill_null(""), conversation, meta)
 
-    def _dialogues(self, table: pl.LazyFrame) -> pl.LazyFrame:
+    def _dialogues(
+        self, table: pl.LazyFrame, read: Callable[[pl.LazyFrame], tuple[pl.LazyFrame, pl.LazyFrame]]
+    ) -> pl.LazyFrame:
         import polars as pl
 
-        table = table.with_row_index(_ROW)
-        turns, counts = self._turns(table)
+        table = table.with_row_index(_ROW).rename({"conversation": "__told__"}, strict=False)
+        turns, counts = read(table)
         # Turns of one role in a row become one.
         begins = (pl.col("role") != pl.col("role").shift()) | (pl.col(_ROW) != pl.col(_ROW).shift())
         conversations = (
@@ -177,25 +183,40 @@ class Unify:
                 .alias("turn"),
             )
         )
+        turns = lines.group_by("turn", maintain_order=True).agg(
+            pl.col(_ROW).first(),
+            pl.col("role").first(),
+            pl.col("text").filter(~pl.col("remark")).str.join(" "),
+            pl.len().alias("lines"),
+            pl.col("remark").sum(),
+        )
+        return self._judged(turns)
+
+    def _told(self, table: pl.LazyFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        """Return the same of dialogues whose turns are known already."""
+        import polars as pl
+
+        turn = pl.col("__told__").struct
         turns = (
-            lines.group_by("turn", maintain_order=True)
-            .agg(
-                pl.col(_ROW).first(),
-                pl.col("role").first(),
-                pl.col("text").filter(~pl.col("remark")).str.join(" "),
-                pl.len().alias("lines"),
-                pl.col("remark").sum(),
-            )
-            .with_columns(_clean(pl.col("text")).alias("text"))
-            .with_columns(
-                pl.when(pl.col("role").is_null())
-                .then(pl.lit(UNLABELLED))
-                .when(pl.col("text") == "")
-                .then(pl.lit(EMPTY_TURN))
-                .when((pl.col("role") == "assistant") & self._thrown_away(pl.col("text")))
-                .then(pl.lit(THROWN_AWAY))
-                .alias("left")
-            )
+            table.select(_ROW, "__told__")
+            .explode("__told__", empty_as_null=False)
+            .select(_ROW, turn.field("role"), turn.field("text"), pl.lit(0, pl.UInt32).alias("remark"))
+            .filter(pl.col("role").is_in(["user", "assistant"]))
+        )
+        return self._judged(turns)
+
+    def _judged(self, turns: pl.LazyFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        """Clean the turns and return those that stay, and per dialogue how many don't."""
+        import polars as pl
+
+        turns = turns.with_columns(_clean(pl.col("text")).alias("text")).with_columns(
+            pl.when(pl.col("role").is_null())
+            .then(pl.lit(UNLABELLED))
+            .when(pl.col("text") == "")
+            .then(pl.lit(EMPTY_TURN))
+            .when((pl.col("role") == "assistant") & self._thrown_away(pl.col("text")))
+            .then(pl.lit(THROWN_AWAY))
+            .alias("left")
         )
         counts = turns.group_by(_ROW, maintain_order=True).agg(
             (pl.col("left") == THROWN_AWAY).sum().cast(pl.Int64).alias(THROWN_AWAY),

@@ -1,4 +1,4 @@
-"""Files as they are: brought in, put out."""
+"""Files as sources of rows, and files as they are: brought in, put out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from forge_files.copy import CopyOut
 
 @forge.hookimpl
 def forge_register(register: forge.Register) -> None:
-    """Register `files.any` and `files.copy`."""
+    """Register the sources of files, and `files.copy`."""
+    from forge_files.csv_source import FilesCsv
+    from forge_files.json_source import FilesJson, FilesJsonl
+    from forge_files.parquet_source import FilesParquet
+    from forge_files.text_source import FilesText
+
     register.source("any", AnyFiles, version="1")
+    register.source("json", FilesJson, version="1")
+    register.source("jsonl", FilesJsonl, version="1")
+    register.source("csv", FilesCsv, version="1")
+    register.source("text", FilesText, version="1")
+    register.source("parquet", FilesParquet, version="1")
     register.exporter("copy", CopyOut, version="1", inputs=("files",))

@@ -1,4 +1,4 @@
-"""Step types that hand datasets to LLaMA-Factory, and to ChatTS's training, which is a fork of it."""
+"""LLaMA-Factory's registry of datasets: read what is there, and hand datasets to it and to ChatTS's training."""
 
 from __future__ import annotations
 
@@ -11,5 +11,7 @@ __all__ = ["forge_register"]
 def forge_register(register: forge.Register) -> None:
     """Register the step types."""
     from forge_llamafactory.exporter import Export
+    from forge_llamafactory.importer import Dataset
 
+    register.source("dataset", Dataset, version="1")
     register.exporter("export", Export, version="1", inputs=("data",))

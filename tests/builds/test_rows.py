@@ -90,6 +90,28 @@ def test_show_tells_rows_drops_with_examples_and_files(forge):
     assert "(early 2, late 1)" in forge("show", "forge.toml", "halves").stdout
 
 
+def test_rejects_are_shown_and_written_as_a_table(built, forge):
+    project, _ = built
+    said = forge("show", "forge.toml", "words").stdout
+    assert "1 rejected; `forge get MANIFEST words rejects.jsonl` writes all" in said
+    assert "a.txt:3  not a word  -" in said
+    assert 0 == forge("get", "forge.toml", "words", "out/rejects.jsonl").exit_code
+    assert [{"file": "a.txt", "index": 3, "reason": "not a word", "excerpt": "-"}] == [
+        json.loads(line) for line in (project.root / "out/rejects.jsonl").read_text("utf-8").splitlines()
+    ]
+    none = forge("get", "forge.toml", "band", "out/none/rejects.jsonl")
+    assert (2, True) == (none.exit_code, "the step rejected nothing" in none.stderr)
+
+
+def test_too_many_rejects_fail_the_step_with_their_reasons(shared_toy):
+    shared_toy.write("bad/a.txt", "-\n-\na\n")
+    shared_toy.manifest('[sources.words]\nuse = "toy.words"\npath = "bad/*.txt"\n', "bad.toml")
+    result = shared_toy.build(manifest="bad.toml")
+    assert 1 == result.exit_code
+    assert "2 of 3 records are rejected, `most_rejects` is 0.01" in result.stderr
+    assert "2 × not a word, first a.txt:1" in result.stderr
+
+
 def test_show_gives_the_record_as_json(built, forge):
     _, result = built
     record = json.loads(forge("show", "forge.toml", "band", "--json").stdout)

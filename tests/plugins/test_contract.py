@@ -10,6 +10,13 @@ from forge.testing import check_plugin
 
 OURS = ("counselling", "files", "run", "text", "label", "model", "train", "export", "check", "series", "llamafactory")
 EXAMPLES = {
+    "llamafactory": {
+        "dataset": {
+            "info": str(Path(__file__).parents[2] / "examples" / "llamafactory" / "dataset_info.json"),
+            "dataset": ["cooking"],
+        },
+        "export": {"form": "alpaca", "template": "qwen", "name": "student", "model": "some-model"},
+    },
     "label": {
         "openai": {
             "base_url": "http://localhost:1/v1",
@@ -18,7 +25,6 @@ EXAMPLES = {
             "prompt_text": "{{ text }}",
         }
     },
-    "llamafactory": {"export": {"form": "alpaca", "template": "qwen", "name": "student", "model": "some-model"}},
 }
 
 

@@ -315,3 +315,20 @@ def test_a_broken_dialogue_is_rejected_and_the_next_read(tmp_path, text, reason)
     table, rejects = read(CPsyCounE, tmp_path, "*/*.json", files)
     assert table["id"].to_list() == ["CPsyCounE_T_2"]
     assert [(reject.where, reject.reason) for reject in rejects] == [("T/1.json", reason)]
+
+
+def test_files_of_one_name_in_two_folders_have_ids_of_their_own(tmp_path):
+    talk = "来访者：一\n心理咨询师：二"
+    files = {"Data/case_1.txt": talk, "More/case_1.txt": talk, "case_1.txt": talk}
+    table, rejects = read(CPsyCounD, tmp_path / "d", "**/*.txt", files)
+    assert ([], ["CPsyCounD_Data/case_1", "CPsyCounD_More/case_1", "CPsyCounD_case_1"]) == (
+        rejects,
+        table["id"].to_list(),
+    )
+    lines = json.dumps(talk.splitlines())
+    files = {"old/Sex/1.json": lines, "new/Sex/1.json": lines, "Sex/1.json": lines, "1.json": lines}
+    table, _ = read(CPsyCounE, tmp_path / "e", "**/*.json", files)
+    assert [("CPsyCounE__1", ""), ("CPsyCounE_Sex_1", "Sex"), ("CPsyCounE_new/Sex_1", "Sex")] == list(
+        table.select("id", "topic").head(3).iter_rows()
+    )
+    assert 4 == table["id"].n_unique()

@@ -234,7 +234,37 @@ def test_the_statistics_are_the_designs():
         "characters": {
             "min": 22, "p05": 22, "p25": 22, "median": 22, "p75": 22, "p95": 22, "max": 23, "mean": 22.5,
         },
+        "turn_characters": {
+            "assistant": {
+                "min": 20, "p05": 20, "p25": 20, "median": 20, "p75": 20, "p95": 20, "max": 20, "mean": 20.0,
+            },
+            "user": {"min": 1, "p05": 1, "p25": 1, "median": 2, "p75": 2, "p95": 2, "max": 2, "mean": 1.6667},
+        },
     }  # fmt: skip
+
+
+def test_labels_are_counted_where_rows_have_them():
+    table = forge.kept(unify(question((LONG, 0))).lazy()).with_columns(
+        pl.lit("none").alias("risk_flag"), pl.lit(2).alias("anxiety_level")
+    )
+    expected = {"anxiety_level": {"2": 1}, "risk_flag": {"none": 1}}
+    assert expected == Unify().statistics(table)["labels"]
+
+
+def told(*turns, identity="t", source="SMILE"):
+    conversation = [{"role": role, "text": text} for role, text in turns]
+    return pl.LazyFrame(
+        [{"id": identity, "source": source, "topic": "x", "system": None, "conversation": conversation}]
+    )
+
+
+def test_dialogues_told_turn_by_turn_are_cleaned_as_others_are():
+    table = unify(told(("user", " 你  好 "), ("assistant", LONG), ("assistant", "嗯嗯"), ("user", "电话13812345678")))
+    assert [("user", "你 好"), ("assistant", LONG), ("user", "电话[PHONE]")] == [
+        (turn["role"], turn["text"]) for turn in table["conversation"].to_list()[0]
+    ]
+    assert {"throw-away reply": 1} == {name: count for name, count in tallies(table).items() if count}
+    assert ["t", "SMILE", "x"] == list(table.select("id", "source", "topic").row(0))
 
 
 def test_the_statistics_of_no_rows_are_empty():

@@ -5,7 +5,7 @@ import forge
 from forge.core.errors import StepError
 from forge.plugin.context import write_rows
 from forge.run.ledger import Ledger
-from forge.run.tables import collect_batches, count_rows, settle
+from forge.run.tables import bound_rejects, collect_batches, count_rows, settle, write_rejects
 
 ROWS = pl.DataFrame({"word": ["a", "bee", "cee", "elephant"], "length": [1, 3, 3, 8]})
 
@@ -66,7 +66,8 @@ def test_a_source_s_batches_are_joined_and_its_rejects_counted_with_their_places
         forge.Reject("b.json", "not a word"),
         [],
     ]
-    frame = collect_batches(batches, ledger)
+    frame, rejects = collect_batches(batches, ledger)
+    assert [("a.json", 3), ("b.json", None)] == [(reject.where, reject.index) for reject in rejects]
     assert (5, ["word", "more"]) == (frame.height, frame.columns)
     assert ({"not a word": 2}, ["a.json:3 -", "b.json"]) == (ledger.drops, ledger.examples["not a word"])
 
@@ -101,3 +102,35 @@ def test_the_same_frame_gives_the_same_bytes(tmp_path):
     (one,), (two,) = (list((tmp_path / name).iterdir()) for name in "ab")
     assert ([4, 4], one.read_bytes()) == (rows, two.read_bytes())
     assert (4, None) == (count_rows(tmp_path / "a"), count_rows(tmp_path))
+
+
+REJECTS = [forge.Reject("a.json", "odd", n, "x") for n in range(1, 4)] + [forge.Reject("b\udcff.json", "empty")]
+
+
+def test_rejects_beyond_the_bound_fail_with_their_reasons_and_first_places():
+    with pytest.raises(StepError) as caught:
+        bound_rejects(REJECTS, 96, 0.03)
+    expected = "4 of 100 records are rejected, `most_rejects` is 0.03\n  3 × odd, first a.json:1\n  1 × empty, first b"
+    assert caught.value.message.startswith(expected)
+    bound_rejects(REJECTS, 96, 0.04)
+
+
+def test_one_reject_alone_fails_nothing_unless_none_is_allowed():
+    bound_rejects(REJECTS[:1], 1, 0.01)
+    with pytest.raises(StepError, match="1 of 2 records are rejected, `most_rejects` is 0"):
+        bound_rejects(REJECTS[:1], 1, 0.0)
+
+
+def test_rejects_are_a_table_beside_the_rows(tmp_path):
+    write_rejects(REJECTS[2:], tmp_path)
+    assert [
+        {"file": "a.json", "index": 3, "reason": "odd", "excerpt": "x"},
+        {"file": "b?.json", "index": None, "reason": "empty", "excerpt": ""},
+    ] == pl.read_ipc(tmp_path / "rejects.arrow").to_dicts()
+    write_rejects([], tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_columns_that_do_not_go_together_are_told(ledger):
+    with pytest.raises(StepError, match="columns of one name that don't go together"):
+        collect_batches([pl.DataFrame({"a": [[1]]}), pl.DataFrame({"a": ["x"]})], ledger)

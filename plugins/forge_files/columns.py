@@ -1,0 +1,111 @@
+"""Which fields of a record become columns, and what is said where a field is not there."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+import forge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MISSING = object()
+_MANY = 12
+
+
+class MissingColumn(ValueError):
+    """Say that a column is not there; ``hint`` says what is."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def is_optional(path: str) -> bool:
+    """Say whether a column may be missing everywhere (``topic?``)."""
+    return path.endswith("?")
+
+
+def find(record: Any, path: str) -> Any:
+    """Return what lies at a dotted *path* (``answers.0.content``) in *record*, or MISSING.
+
+    A field whose own name holds dots is found first.
+    """
+    path = path.removesuffix("?")
+    if isinstance(record, dict) and path in record:
+        return record[path]
+    for part in path.split("."):
+        if isinstance(record, dict) and part in record:
+            record = record[part]
+        elif isinstance(record, list) and part.isdecimal() and int(part) < len(record):
+            record = record[int(part)]
+        else:
+            return MISSING
+    return record
+
+
+def paths_in(records: Iterable[Any]) -> list[str]:
+    """Return the dotted paths that *records* have, in the order in which they are met."""
+    found: dict[str, None] = {}
+
+    def walk(value: Any, path: str) -> None:
+        if path:
+            found[path] = None
+        if isinstance(value, dict) and path.count(".") < 3:  # noqa: PLR2004  # deeper ones help nobody
+            for name, inner in value.items():
+                walk(inner, f"{path}.{name}" if path else str(name))
+        elif isinstance(value, list) and value and path.count(".") < 3:  # noqa: PLR2004
+            walk(value[0], f"{path}.0" if path else "0")
+
+    for record in records:
+        walk(record, "")
+    return list(found)
+
+
+def missing(column: str, path: str, there: Iterable[str], where: str) -> MissingColumn:
+    """Return the error for a *column* whose *path* is nowhere in *where*."""
+    names = sorted(there, key=lambda name: name.count("."))
+    path = path.removesuffix("?")
+    close = get_close_matches(path, names, n=1, cutoff=0.6)
+    shown = ", ".join(f"`{name}`" for name in names[:_MANY]) + (" …" if len(names) > _MANY else "")
+    hint = f"did you mean `{close[0]}`? " if close else ""
+    return MissingColumn(
+        f"there is no `{path}`, which `columns` calls `{column}`, in {where}",
+        f"{hint}there is {shown or 'nothing'}; `{path}?` may be missing",
+    )
+
+
+@attrs.define
+class ColumnMap:
+    """Map records to rows, and remember which columns were met."""
+
+    columns: Mapping[str, str]
+    met: set[str] = attrs.Factory(set)
+    first: tuple[str, int, Any] | None = None
+
+    def row(self, record: dict[str, Any], file: str, index: int) -> dict[str, Any]:
+        """Return *record* as the row that is wanted."""
+        if not self.columns:
+            return record
+        if self.first is None:
+            self.first = (file, index, record)
+        row = {}
+        for column, path in self.columns.items():
+            value = find(record, path)
+            if value is not MISSING:
+                self.met.add(column)
+            row[column] = None if value is MISSING else value
+        return row
+
+    def check(self) -> None:
+        """Raise for a column that no record had."""
+        if self.first is None:
+            return
+        file, index, record = self.first
+        for column, path in self.columns.items():
+            if column not in self.met and not is_optional(path):
+                error = missing(column, path, paths_in([record]), f"any record, the first of which is `{file}:{index}`")
+                raise forge.StepError(str(error), hint=error.hint)

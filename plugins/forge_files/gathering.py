@@ -1,0 +1,66 @@
+"""Gather records into frames whose columns have one type over all files."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from forge_files.kinds import Kind, conform, data_type, is_plain, learn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+_BATCH = 65_536  # records that are kept as Python objects
+
+
+@attrs.define
+class Gathering:
+    """Take records one by one and give frames at the end, when the type of every column is known."""
+
+    kinds: dict[str, Kind] = attrs.Factory(dict)
+    waiting: list[dict[str, Any]] = attrs.Factory(list)
+    frames: list[tuple[pl.DataFrame, dict[str, Kind]]] = attrs.Factory(list)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take one row that `examine` has passed."""
+        learn(self.kinds, row)
+        self.waiting.append(row)
+        if len(self.waiting) >= _BATCH:
+            self._settle()
+
+    def result(self) -> Iterator[pl.DataFrame]:
+        """Yield the frames, all with the same columns."""
+        import polars as pl
+
+        self._settle()
+        for frame, kinds in self.frames:
+            columns = {}  # by name, for Polars gives a series without one a name of its own
+            for name, kind in self.kinds.items():
+                if kinds.get(name) == kind:
+                    columns[name] = frame[name]
+                else:  # a later batch held values of another kind
+                    values = frame[name].to_list() if name in kinds else [None] * frame.height
+                    columns[name] = _series(name, values, kind)
+            yield pl.DataFrame(columns)
+
+    def _settle(self) -> None:
+        import polars as pl
+
+        if self.waiting:
+            kinds = copy.deepcopy(self.kinds)
+            columns = {
+                name: _series(name, [row.get(name) for row in self.waiting], kind) for name, kind in kinds.items()
+            }
+            self.frames.append((pl.DataFrame(columns), kinds))
+            self.waiting = []
+
+
+def _series(name: str, values: list[Any], kind: Kind) -> pl.Series:
+    import polars as pl
+
+    held = values if is_plain(kind) else [conform(value, kind) for value in values]
+    return pl.Series(name, held, dtype=data_type(kind), strict=True)

@@ -1,0 +1,98 @@
+"""JSON and JSON Lines as sources."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from forge_files.columns import MISSING, ColumnMap, find, is_optional, missing, paths_in
+from forge_files.json_text import JsonReader, NotFinite
+from forge_files.reading import Broken, decode, lines_of
+from forge_files.table_source import VALUE, TableSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PEEK = 1 << 18  # bytes of the first file that are looked at before a build
+_ENOUGH = 20  # records among which a column should be met
+
+
+def _columns_are_there(instance: FilesJson | FilesJsonl, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Look at the head of the first file, so that a misspelt column is told before anything runs."""
+    del attribute
+    if not value or not instance.path:
+        return
+    with instance.path[0].path.open("rb") as stream:
+        head = stream.read(_PEEK)
+        whole = not stream.read(1)
+    try:
+        text = decode(head if whole else head[: head.rfind(b"\n") + 1] or head, instance.encoding)
+        records = [r for _, r in islice(instance.entries(text), _ENOUGH) if not isinstance(r, Broken)]
+    except (Broken, LookupError, TypeError, ValueError):
+        return  # the build rejects the file by name, another validator the parameter that is wrong
+    if len(records) < _ENOUGH and not (whole and len(instance.path) == 1 and records):
+        return  # too little to say
+    records = [r if isinstance(r, dict) else {VALUE: r} for r in records]
+    for column, path in value.items():
+        if not is_optional(path) and all(find(record, path) is MISSING for record in records):
+            raise missing(
+                column, path, paths_in(records), f"the first {len(records)} records of `{instance.path[0].name}`"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class FilesJson(TableSource):
+    """Read JSON files: a list of records, one record, or objects one after another.
+
+    *columns* names the columns and the dotted path of each in a record (``{ text = "answers.0.content" }``; a path
+    that ends in ``?`` may be missing everywhere); without it a record's fields are the columns. *records* is the
+    dotted path of the list of records (``data.items``). With ``each = "file"`` a file is one record, also where it
+    is a list. A record that is not an object has its value in the column ``value``.
+    A key that stands twice in an object rejects its record; so do NaN and Infinity, unless *not_finite* is ``null``.
+    """
+
+    columns: dict[str, str] = attrs.field(factory=dict, validator=_columns_are_there)
+    records: str = ""
+    each: Literal["record", "file"] = "record"
+    not_finite: NotFinite = "reject"
+
+    def mapping(self) -> ColumnMap:
+        """Return how records become rows."""
+        return ColumnMap(self.columns)
+
+    def entries(self, text: str) -> Iterator[tuple[int, Any]]:
+        """Yield index and value of each record of a file."""
+        reader = JsonReader(self.not_finite)
+        if self.each == "record":
+            yield from enumerate(reader.records(text, self.records), start=1)
+            return
+        value = reader.value(text)
+        found = find(value, self.records) if self.records else value
+        yield 1, Broken(f"there is no `{self.records}`", text) if found is MISSING else found
+
+
+@attrs.frozen(kw_only=True)
+class FilesJsonl(TableSource):
+    """Read JSON Lines: a record a line, blank lines passed over, a broken line rejected by its number.
+
+    *columns* and *not_finite* are those of `files.json`.
+    """
+
+    columns: dict[str, str] = attrs.field(factory=dict, validator=_columns_are_there)
+    not_finite: NotFinite = "reject"
+
+    def mapping(self) -> ColumnMap:
+        """Return how records become rows."""
+        return ColumnMap(self.columns)
+
+    def entries(self, text: str) -> Iterator[tuple[int, Any]]:
+        """Yield number and value of each line that is not blank."""
+        reader = JsonReader(self.not_finite)
+        for number, line in lines_of(text):
+            if line.strip():
+                try:
+                    yield number, reader.value(line)
+                except Broken as broken:
+                    yield number, broken

@@ -1,0 +1,90 @@
+"""What the sources of JSON and text share: files one by one, records to rows, rejects by file and index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs.validators import optional
+
+import forge
+from forge_files.columns import ColumnMap
+from forge_files.gathering import Gathering
+from forge_files.kinds import examine
+from forge_files.reading import Broken, decode, known_encoding, may_be_unsound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import polars as pl
+
+VALUE = "value"
+"""The column of a record that is not an object."""
+
+
+def _named(_instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if not value:
+        raise ValueError(f"`{attribute.name}` must name a column")
+
+
+@attrs.frozen(kw_only=True)
+class TableSource:
+    """Read files into rows; a subclass says what a file's text holds.
+
+    *file_column* and *index_column* name columns for where a row comes from: the file's name below the fixed part of
+    the glob, and the number of the record or line in it, from 1.
+    """
+
+    path: forge.Files
+    encoding: str = attrs.field(default="auto", validator=known_encoding)
+    file_column: str | None = attrs.field(default=None, validator=optional(_named))
+    index_column: str | None = attrs.field(default=None, validator=optional(_named))
+    most_rejects: float = forge.most_rejects()
+
+    def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
+        """Yield the rejects as they are met, then the rows, in the order of the files."""
+        gathering, mapping = Gathering(), self.mapping()
+        for done, file in enumerate(self.path, start=1):
+            try:
+                text = decode(file.read_bytes(), self.encoding)
+                texts = may_be_unsound(text)
+                for index, record in self.entries(text):
+                    try:
+                        examined(record, texts=texts)
+                        gathering.add(self._row(record, mapping, file.name, index))
+                    except Broken as broken:
+                        yield forge.Reject(file.name, broken.reason, index, broken.excerpt)
+            except Broken as broken:
+                yield forge.Reject(file.name, broken.reason, excerpt=broken.excerpt)
+            run.progress(done, len(self.path))
+        mapping.check()
+        yield from gathering.result()
+
+    def mapping(self) -> ColumnMap:
+        """Return how records become rows."""
+        return ColumnMap({})
+
+    def entries(self, text: str) -> Iterable[tuple[int, Any]]:
+        """Yield index and value of each record of a file; a Broken in the place of one that can't be read."""
+        raise NotImplementedError
+
+    def _row(self, record: Any, mapping: ColumnMap, file: str, index: int) -> dict[str, Any]:
+        row = mapping.row(record if isinstance(record, dict) else {VALUE: record}, file, index)
+        where = {name: at for name, at in ((self.file_column, file), (self.index_column, index)) if name}
+        if taken := where.keys() & row.keys():
+            column = min(taken)
+            raise forge.StepError(
+                f"the records of `{file}` have a column `{column}` of their own",
+                hint="give `file_column` and `index_column` other names",
+            )
+        return {**where, **row}
+
+
+def examined(record: Any, *, texts: bool) -> None:
+    """Raise Broken for a record that can't be used."""
+    if isinstance(record, Broken):
+        raise record
+    try:
+        examine(record, texts=texts)
+    except Broken as broken:
+        raise Broken(broken.reason, broken.excerpt or record) from None

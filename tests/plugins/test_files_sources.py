@@ -1,0 +1,339 @@
+"""Sources of files: what each shape and fault of a file becomes, in rows and in rejects."""
+
+import json
+
+import polars as pl
+import pytest
+
+import forge
+from forge_files import gathering
+from forge_files.csv_source import FilesCsv
+from forge_files.json_source import FilesJson, FilesJsonl
+from forge_files.parquet_source import FilesParquet
+from forge_files.text_source import FilesText
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write files, read them by a source, and return rows and rejects."""
+
+    def read(source, files, **parameters):
+        files = {"a": files} if isinstance(files, str | bytes) else files
+        for name, data in files.items():
+            path = tmp_path / "data" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data if isinstance(data, bytes) else data.encode())
+        found = source(path=forge.Files.match("data/**", tmp_path), **parameters).read(forge.LocalRun(tmp_path))
+        rows, rejects = [], []
+        for item in found:
+            if isinstance(item, forge.Reject):
+                rejects.append((item.where, item.index, item.reason))
+            else:
+                rows += item.to_dicts()
+        return rows, rejects
+
+    return read
+
+
+TEXT = "来访者：我睡不着。\n咨询师：多久了？"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030", "gbk"])
+def test_an_encoding_is_found(read, encoding):
+    assert ([{"text": TEXT}], []) == read(FilesText, TEXT.encode(encoding))
+
+
+def test_big_endian_utf_16_is_found_by_its_mark(read):
+    assert [{"text": TEXT}] == read(FilesText, b"\xfe\xff" + TEXT.encode("utf-16-be"))[0]
+
+
+def test_a_declared_encoding_is_taken_at_its_word(read):
+    assert [{"text": "voilà"}] == read(FilesText, "voilà".encode("latin-1"), encoding="latin-1")[0]
+
+
+def test_an_unknown_encoding_is_a_problem_of_the_manifest(tmp_path):
+    with pytest.raises(ValueError, match="`encoding` must be `auto` or an encoding such as `utf-8`, `gb18030`, got"):
+        FilesText(path=forge.Files.match("**", tmp_path), encoding="utf-9")
+
+
+def test_one_damaged_byte_costs_one_record_and_does_not_turn_a_file_into_nonsense(read):
+    lines = [json.dumps({"text": TEXT}, ensure_ascii=False).encode() for _ in range(5)]
+    lines[2] = lines[2].replace("我".encode(), b"\xe6\x88")
+    rows, rejects = read(FilesJsonl, b"\n".join(lines))
+    assert ([{"text": TEXT}] * 4, [("a", 3, "broken characters")]) == (rows, rejects)
+
+
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty file"), (b"\xef\xbb\xbf\r\n ", "empty file")])
+@pytest.mark.parametrize("source", [FilesJson, FilesJsonl, FilesCsv, FilesText])
+def test_an_empty_file_is_rejected_by_name(read, source, data, reason):
+    assert ([], [("a", None, reason)]) == read(source, data)
+
+
+@pytest.mark.parametrize("source", [FilesJson, FilesJsonl, FilesCsv, FilesText])
+def test_a_file_that_is_no_text_is_rejected_by_name(read, source):
+    assert ([], [("a", None, "not text: it holds NUL bytes")]) == read(source, b"GGUF\0\0\0\3")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_every_kind_end_a_line(read, end):
+    assert [{"text": "a"}, {"text": "b\u2028c"}] == read(FilesText, f"a{end}{end}b\u2028c{end}", each="line")[0]
+    assert [{"a": 1, "b": "x"}] == read(FilesCsv, f"a,b{end}1,x{end}")[0]
+    assert [{"a": 1}, {"a": 2}] == read(FilesJsonl, f'{{"a": 1}}{end}{{"a": 2}}{end}')[0]
+
+
+# JSON
+
+
+def test_a_list_one_record_and_objects_one_after_another_are_read(read):
+    files = {"1.json": '[{"a": 1}, {"a": 2}]', "2.json": '{"a": 3}', "3.json": '{"a": 4}\n{"a": 5}'}
+    rows, rejects = read(FilesJson, files, file_column="file", index_column="n")
+    assert [] == rejects
+    assert [("1.json", 1, 1), ("1.json", 2, 2), ("2.json", 1, 3), ("3.json", 1, 4), ("3.json", 2, 5)] == [
+        (row["file"], row["n"], row["a"]) for row in rows
+    ]
+
+
+def test_records_may_lie_deep_and_columns_too(read):
+    data = json.dumps({"data": {"items": [{"q": {"text": "题"}, "answers": [{"content": "答"}]}, {"q": None}]}})
+    columns = {"question": "q.text", "answer": "answers.0.content"}
+    rows, rejects = read(FilesJson, data, records="data.items", columns=columns)
+    assert ([{"question": "题", "answer": "答"}, {"question": None, "answer": None}], []) == (rows, rejects)
+    rows, rejects = read(FilesJson, data[:-4], records="data.items", columns=columns)
+    assert ({"question": "题", "answer": "答"}, ("a", 2, "broken JSON")) == (rows[0], rejects[0])
+
+
+def test_a_file_that_lacks_the_path_is_rejected_by_name(read):
+    rows, rejects = read(FilesJson, {"a": '{"items": [{"x": 1}]}', "b": '{"itens": []}'}, records="items")
+    assert ([{"x": 1}], [("b", None, "there is no `items`")]) == (rows, rejects)
+
+
+def test_a_file_may_be_one_record_also_where_it_is_a_list(read):
+    rows, _ = read(FilesJson, '[{"role": "client"}, {"role": "counselor"}]', each="file", columns={"turns": "value"})
+    assert [{"turns": [{"role": "client"}, {"role": "counselor"}]}] == rows
+
+
+def test_of_a_truncated_list_what_is_whole_stays_and_the_rest_is_rejected_by_index(read):
+    text = json.dumps([{"a": n, "b": [{"c": n}]} for n in range(3)])
+    rows, rejects = read(FilesJson, text[:-8])
+    assert [0, 1] == [row["a"] for row in rows]
+    assert [("a", 3, "broken JSON"), ("a", 4, "the list has no end: the file is cut off")] == rejects
+
+
+def test_reading_goes_on_behind_a_broken_record_and_not_inside_of_it(read):
+    text = '[{"a": 1, "b": [{"c": 1}]},\n{"a": 2 "b": [{"c": 2}, {"c": 3}]},\n{"a": 3, "b": []}]'
+    rows, rejects = read(FilesJson, text)
+    assert ([1, 3], [("a", 2, "broken JSON")]) == ([row["a"] for row in rows], rejects)
+
+
+def test_a_key_that_stands_twice_rejects_its_record(read):
+    reason = "a key stands twice in an object"
+    assert ([{"a": 1}], [("a", 2, reason)]) == read(FilesJson, '[{"a": 1}, {"a": 2, "a": 3}]')
+    rows, rejects = read(FilesJsonl, '{"a": {"b": 1, "b": 1}}\n{"a": {"b": 2}}')
+    assert ([{"a": {"b": 2}}], [("a", 1, reason)]) == (rows, rejects)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_rejects_its_record_or_is_null_by_a_declared_rule(read, number):
+    text = f'[{{"a": 1.5}}, {{"a": {number}}}]'
+    assert ([{"a": 1.5}], [("a", 2, "NaN or Infinity is not JSON")]) == read(FilesJson, text)
+    assert ([{"a": 1.5}, {"a": None}], []) == read(FilesJson, text, not_finite="null")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("1e999", "number out of range"),
+        ("1" * 400, "number out of range"),
+        ("1" * 5000, "broken JSON"),
+        (r'"\ud83d"', "broken characters"),
+        ("[" * 40 + "]" * 40, "nested too deeply"),
+        ("[" * 100_000, "broken JSON"),
+    ],
+)
+def test_a_value_that_no_column_can_hold_rejects_its_record(read, value, reason):
+    rows, rejects = read(FilesJsonl, f'{{"a": 1}}\n{{"a": {value}}}')
+    assert ([{"a": 1}], [("a", 2, reason)]) == (rows, rejects)
+
+
+def test_values_of_several_kinds_make_a_column_of_texts(read):
+    text = '[{"a": 1}, {"a": "x"}, {"a": [2, {"b": null}]}, {"a": true}, {"a": null}]'
+    assert ["1", "x", '[2, {"b": null}]', "true", None] == [row["a"] for row in read(FilesJson, text)[0]]
+
+
+def test_kinds_are_the_same_over_all_files(read):
+    files = {"1": '{"a": 1, "b": {"x": 1}}', "2": '{"a": 2.5, "b": {"y": "2"}}', "3": '{"b": {}}'}
+    assert [
+        {"a": 1.0, "b": {"x": 1, "y": None}},
+        {"a": 2.5, "b": {"x": None, "y": "2"}},
+        {"a": None, "b": {"x": None, "y": None}},
+    ] == read(FilesJson, files)[0]
+
+
+def test_a_field_without_a_name_is_a_column_without_one(read):
+    assert [{"": [{"": 1}], "b": 2}] == read(FilesJson, '[{"": [{"": 1}], "b": 2}]')[0]
+
+
+def test_batches_of_many_records_have_the_same_columns(read, monkeypatch):
+    monkeypatch.setattr(gathering, "_BATCH", 2)
+    values = [1, None, 2.5, 3, "x", {"y": 1}]
+    rows, _ = read(FilesJsonl, "\n".join(json.dumps({"a": value}) for value in values), index_column="n")
+    assert ["1", None, "2.5", "3.0", "x", '{"y": 1}'] == [row["a"] for row in rows]
+    assert [1, 2, 3, 4, 5, 6] == [row["n"] for row in rows]
+
+
+def test_a_record_that_is_not_an_object_is_a_value(read):
+    assert [{"value": "求助者：一"}, {"value": "支持者：二"}] == read(FilesJson, '["求助者：一", "支持者：二"]')[0]
+
+
+def test_a_column_that_no_record_has_is_told_with_what_is_there(read):
+    text = '{"answerText": "a", "topic": "b"}'
+    with pytest.raises(
+        ValueError, match=r"there is no `answerTxt`, which `columns` calls `text`, in the first 1 records of `a`"
+    ) as e:
+        read(FilesJson, text, columns={"text": "answerTxt"})
+    assert e.value.hint.startswith("did you mean `answerText`? there is `answerText`, `topic`")
+    with pytest.raises(
+        forge.StepError,
+        match=r"there is no `answerTxt`, which `columns` calls `text`, in any record, the first of which is `a:1`",
+    ):
+        read(FilesJson, {"a": text, "b": text}, columns={"text": "answerTxt"})
+    assert [{"text": None}] == read(FilesJson, {"a": text, "b": ""}, columns={"text": "answerTxt?"})[0]
+
+
+def test_a_column_of_the_records_is_not_written_over(read):
+    with pytest.raises(forge.StepError, match="the records of `a` have a column `n` of their own"):
+        read(FilesJson, '{"n": 1}', index_column="n")
+
+
+# CSV
+
+
+def test_quoted_fields_hold_line_breaks_quotes_and_separators(read):
+    assert [{"a": 'x,\n"y"', "b": 1}, {"a": "z", "b": 2}] == read(FilesCsv, 'a,b\r\n"x,\n""y""",1\r\nz,2\r\n')[0]
+
+
+def test_a_column_without_a_name_is_called_by_its_place(read):
+    assert [{"column_1": 0, "a": "x"}] == read(FilesCsv, ",a\n0,x\n")[0]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_a_separator_is_found_or_declared(read, separator):
+    text = separator.join("abc") + "\n" + separator.join(["1", '"x,;y"', "2.5"]) + "\n"
+    expected = [{"a": 1, "b": "x,;y", "c": 2.5}]
+    assert expected == read(FilesCsv, text)[0]
+    assert expected == read(FilesCsv, text, separator=separator)[0]
+
+
+def test_numbers_are_numbers_where_a_column_holds_nothing_else(read):
+    text = "i,f,id,gap,word\n1,1.5,007,NaN,NA\n-2,2e3,1,,x\n3,4,2,7,y\n"
+    assert [
+        {"i": 1, "f": 1.5, "id": "007", "gap": None, "word": "NA"},
+        {"i": -2, "f": 2000.0, "id": "1", "gap": None, "word": "x"},
+        {"i": 3, "f": 4.0, "id": "2", "gap": 7, "word": "y"},
+    ] == read(FilesCsv, text)[0]
+    assert {"i": "1", "f": "1.5", "id": "007", "gap": "NaN", "word": "NA"} == read(FilesCsv, text, types="text")[0][0]
+
+
+def test_records_with_fields_too_few_or_too_many_are_rejected_by_line(read):
+    rows, rejects = read(FilesCsv, "a,b\n1,2\n3\n4,5,6\n7,8\n", index_column="line")
+    assert [(2, 1, 2), (5, 7, 8)] == [tuple(row.values()) for row in rows]
+    assert [("a", 3, "fewer fields than the header has"), ("a", 4, "more fields than the header has")] == rejects
+
+
+def test_a_quote_that_is_never_closed_costs_its_own_record(read):
+    rows, rejects = read(FilesCsv, 'a,b\n1,x\n2,"y\n3,z\n4,w\n')
+    assert ([1, 3, 4], [("a", 3, "quotes don't match, or a field is too long")]) == ([r["a"] for r in rows], rejects)
+
+
+def test_two_columns_of_one_name_reject_the_file(read):
+    assert ([], [("a", None, "two columns are called `a`")]) == read(FilesCsv, "a,a\n1,2\n")
+
+
+def test_names_that_polars_takes_for_patterns_are_names(read, tmp_path):
+    expected = [{"*": 1, "^a$": 2, "a": 3}]
+    assert expected == read(FilesCsv, "*,^a$,a\n1,2,3\n")[0]
+    pl.DataFrame(expected).write_parquet(tmp_path / "good.parquet")
+    assert expected == read(FilesParquet, (tmp_path / "good.parquet").read_bytes())[0]
+    assert expected == read(FilesJson, json.dumps(expected))[0]
+
+
+def test_a_file_without_a_header_has_columns_by_place(read):
+    assert [{"x": 1, "y": "q"}] == read(FilesCsv, "1,q\n", header=False, columns={"x": "column_1", "y": "column_2"})[0]
+
+
+def test_a_misspelt_column_of_a_csv_file_is_told_before_it_is_read(read):
+    with pytest.raises(
+        ValueError, match=r"there is no `answer`, which `columns` calls `text`, in the header of `a`"
+    ) as told:
+        read(FilesCsv, "answers,topic\n1,2\n", columns={"text": "answer"})
+    assert told.value.hint == "did you mean `answers`? there is `answers`, `topic`; `answer?` may be missing"
+
+
+# text and Parquet
+
+
+def test_texts_are_files_lines_or_paragraphs(read):
+    text = "one\ntwo\n\nthree\n"
+    assert [{"text": text}] == read(FilesText, text)[0]
+    assert [("one", 1), ("two", 2), ("three", 4)] == [
+        (row["text"], row["n"]) for row in read(FilesText, text, each="line", index_column="n")[0]
+    ]
+    assert [{"words": "one\ntwo"}, {"words": "three"}] == read(FilesText, text, each="paragraph", column="words")[0]
+
+
+def test_line_breaks_that_are_written_out_are_read_back(read):
+    assert [{"text": "a\nb \\n \\c"}] == read(FilesText, r"a\nb \\n \c", each="line", unescape=True)[0]
+
+
+def test_parquet_files_are_read_with_their_types_and_a_broken_one_is_rejected(read, tmp_path):
+    frame = pl.DataFrame({"m": [{"text": "x", "tags": ["p", "q"]}], "n": [1]})
+    frame.write_parquet(tmp_path / "good.parquet")
+    files = {"a": (tmp_path / "good.parquet").read_bytes(), "b": b"PAR1 nothing", "c": b""}
+    rows, rejects = read(FilesParquet, files, columns={"t": "m.text", "tag": "m.tags.1", "k": "k?"}, file_column="f")
+    assert [{"f": "a", "t": "x", "tag": "q", "k": None}] == rows
+    assert [("b", None, "not a Parquet file"), ("c", None, "empty file")] == rejects
+
+
+def test_a_column_that_a_parquet_file_lacks_is_told_with_what_is_there(read, tmp_path):
+    pl.DataFrame({"m": [{"text": "x"}]}).write_parquet(tmp_path / "good.parquet")
+    with pytest.raises(forge.StepError, match=r"there is no `m.txt`, which `columns` calls `t`, in `a`") as told:
+        read(FilesParquet, (tmp_path / "good.parquet").read_bytes(), columns={"t": "m.txt"})
+    assert "did you mean `m.text`?" in told.value.hint
+
+
+def test_every_wrong_parameter_is_told_at_once_with_its_line(forge_project):
+    forge_project.write("a.csv", "answer,topic\n1,2\n")
+    forge_project.write("a.jsonl", '{"answer": 1}\n')
+    forge_project.manifest(
+        """
+        [sources.a]
+        use = "files.csv"
+        path = "a.csv"
+        columns = { text = "answr" }
+        encoding = "utf9"
+        separator = ";;"
+        most_rejects = 2
+
+        [sources.b]
+        use = "files.jsonl"
+        path = "a.jsonl"
+        columns = { text = "answr" }
+        encoding = "utf9"
+
+        [sources.c]
+        use = "files.jsonl"
+        path = "a.jsonl"
+        columns = { text = "answr" }
+        """
+    )
+    said = forge_project.forge("check", "forge.toml").stderr
+    assert "Traceback" not in said
+    for line in (
+        "forge.toml:6: step `a`: `encoding` must be `auto` or an encoding such as `utf-8`, `gb18030`, got `utf9`",
+        "forge.toml:7: step `a`: `separator` must be `auto` or one character, got `;;`",
+        "forge.toml:8: step `a`: `most_rejects` must be <= 1.0, got `2.0`",
+        "forge.toml:14: step `b`: `encoding` must be",
+        "forge.toml:19: step `c`: there is no `answr`, which `columns` calls `text`, in the first 1 records of",
+        "hint: did you mean `answer`? there is `answer`; `answr?` may be missing",
+    ):
+        assert line in said, said
