@@ -59,7 +59,7 @@ def problems_of(namespace: str, examples: Mapping[str, Mapping[str, Any]]) -> li
         found = registry.plugin(namespace).types
     except PluginError as error:
         return [error.message]
-    problems = [*_heavy(namespace), *_imports(registry.modules[namespace])]
+    problems = [*_heavy(namespace), *(p for module in registry.entries(namespace).values() for p in _imports(module))]
     if not found:
         problems.append("it registers no step type")
     problems += [f"`examples` names `{name}`, which it does not register" for name in examples if name not in found]

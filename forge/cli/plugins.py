@@ -49,8 +49,9 @@ def show_type(*, use: str) -> None:
 
     registry = Registry()
     namespace, _, name = use.partition(".")
-    if namespace not in registry.modules:
-        raise UsageError(f"no plugin called `{namespace}` is installed", hint=did_you_mean(namespace, registry.modules))
+    if namespace not in registry.namespaces:
+        hint = did_you_mean(namespace, registry.namespaces)
+        raise UsageError(f"no plugin called `{namespace}` is installed", hint=hint)
     types = registry.plugin(namespace).types
     if name not in types:
         raise UsageError(f"plugin `{namespace}` has no step type `{name}`", hint=did_you_mean(name, types))

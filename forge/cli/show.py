@@ -87,7 +87,11 @@ def _ledger(out: Console, record: Record) -> None:
     if record.rows_out is not None:
         came = f"{record.rows_in:,} rows in, " if record.rows_in is not None else ""
         parts = ", ".join(f"{part} {rows:,}" for part, rows in record.rows.items() if part)
-        out.print(f"{came}{record.rows_out:,} rows out" + (f" ({parts})" if parts else ""))
+        made = record.rows_out + sum(record.drops.values()) - (record.rows_in or 0) if came else 0
+        out.print(
+            f"{came}{f'{made:,} made, ' if made > 0 else ''}{record.rows_out:,} rows out"
+            + (f" ({parts})" if parts else "")
+        )
     elif record.rows_in is not None:
         out.print(f"{record.rows_in:,} rows in")
     for reason, count in sorted(record.drops.items(), key=lambda item: -item[1]):

@@ -29,7 +29,10 @@ def _manager() -> pluggy.PluginManager:
 
 
 def installed() -> dict[str, str]:
-    """Return the module of every installed plugin by its name; nothing is imported."""
+    """Return the module of every installed plugin by the name of its entry point; nothing is imported.
+
+    Several entry points may serve one namespace: `check` and `check.table` both add step types to `check`.
+    """
     from importlib.metadata import entry_points  # slow to import, and a worker is told what there is
 
     found: dict[str, str] = {}
@@ -55,36 +58,45 @@ class Registry:
         """Return the top-level packages that plugins live in: what fingerprints of code look into."""
         return frozenset(module.partition(".")[0] for module in self.modules.values())
 
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """Return the names before the dot in what manifests use."""
+        return frozenset(name.partition(".")[0] for name in self.modules)
+
+    def entries(self, namespace: str) -> dict[str, str]:
+        """Return the modules that serve *namespace* by the names of their entry points."""
+        found = {name: module for name, module in sorted(self.modules.items()) if name.partition(".")[0] == namespace}
+        if not found:
+            hint = did_you_mean(namespace, self.namespaces)
+            raise PluginError(f"no plugin called `{namespace}` is installed", hint=hint)
+        return found
+
     def plugin(self, namespace: str) -> Register:
-        """Import one plugin and return what it registers."""
+        """Import what serves one namespace and return what it registers."""
         if namespace in self.loaded:
             return self.loaded[namespace]
-        if namespace not in self.modules:
-            hint = did_you_mean(namespace, self.modules)
-            raise PluginError(f"no plugin called `{namespace}` is installed", hint=hint)
+        register = Register(namespace)
+        for name, module in self.entries(namespace).items():
+            self._load(name, module, register)
+        self.loaded[namespace] = register
+        return register
+
+    def _load(self, entry: str, path: str, register: Register) -> None:
         try:
-            module = import_module(self.modules[namespace])
-            name = self.manager.register(module, name=namespace)
+            module = import_module(path)
+            name = self.manager.register(module, name=entry)
             hooks = self.manager.subset_hook_caller(
                 "forge_register", [p for n, p in self.manager.list_name_plugin() if n != name]
             )
-            register = Register(namespace)
             hooks(register=register)
         except PluginError as error:
-            raise PluginError(f"plugin `{namespace}` breaks its contract: {error.message}", hint=error.hint) from error
+            raise PluginError(f"plugin `{entry}` breaks its contract: {error.message}", hint=error.hint) from error
         except Exception as error:
-            raise PluginError(
-                f"plugin `{namespace}` (`{self.modules[namespace]}`) can't be loaded: {error!r}"
-            ) from error
-        self.loaded[namespace] = register
-        return register
+            raise PluginError(f"plugin `{entry}` (`{path}`) can't be loaded: {error!r}") from error
 
     def find(self, use: str) -> StepType:
         """Return the step type that ``plugin.step-type`` names."""
         namespace, _, name = use.partition(".")
-        if namespace not in self.modules:
-            hint = did_you_mean(namespace, self.modules)
-            raise PluginError(f"no plugin called `{namespace}` is installed", hint=hint)
         types = self.plugin(namespace).types
         if name not in types:
             raise PluginError(f"plugin `{namespace}` has no step type `{name}`", hint=did_you_mean(name, types))
@@ -92,11 +104,11 @@ class Registry:
 
     def chat(self, path: Path, system: str | None) -> Chat | None:
         """Open the model at *path* with the first plugin that can; every installed plugin is asked."""
-        for namespace in sorted(self.modules):
+        for namespace in sorted(self.namespaces):
             self.plugin(namespace)
         found: Chat | None = self.manager.hook.forge_chat(path=path, system=system)
         return found
 
     def all(self) -> dict[str, StepType]:
         """Import every installed plugin and return all step types by the names manifests use."""
-        return {t.use: t for namespace in sorted(self.modules) for t in self.plugin(namespace).types.values()}
+        return {t.use: t for namespace in sorted(self.namespaces) for t in self.plugin(namespace).types.values()}

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 from forge.core.errors import StepError
 from forge.plugin.context import DROPPED, REJECTS, TABLE, TALLY, read_rows
 
-IDENTITY = "id"
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
 
     from forge.plugin.protocols import Reject
     from forge.run.ledger import Ledger
+
+
+_EXAMPLES = 3
 
 
 def count_rows(folder: Path) -> int | None:
@@ -30,44 +31,60 @@ def count_rows(folder: Path) -> int | None:
 
 
 def settle(
-    frame: pl.LazyFrame, rows_in: int | None, ledger: Ledger, use: str, before: pl.LazyFrame | None = None
+    frame: pl.LazyFrame, rows_in: int | None, ledger: Ledger, use: str, source: pl.LazyFrame | None = None
 ) -> pl.DataFrame:
     """Run *frame*, take out the rows that `forge.drop` marked, and count them by reason.
 
-    Rows that went without a mark are counted under the step type's name; of these there are examples where the rows
-    *before* have an ``id``.
+    Rows that went without a mark are counted under the step type's name, with examples from *source* where it can be
+    told which they were.
     """
     import polars as pl
 
     collected = frame.collect()
     height = collected.height
-    unmarked = f"filtered by {use}"
-    if rows_in is not None and rows_in > height:
-        ledger.drop(unmarked, rows_in - height)
-        for row in _missing(before, collected):
-            ledger._example(unmarked, excerpt(row))  # noqa: SLF001  # the ledger's own module family
     tallies = [c for c in collected.columns if c.startswith(TALLY)]
     for column in tallies:
         ledger.tally(column[len(TALLY) :], int(collected[column].sum() or 0))
-    collected = collected.drop(tallies)
+    collected = passed = collected.drop(tallies)
     if DROPPED in collected.columns:
         dropped = collected.filter(pl.col(DROPPED).is_not_null())
         for reason, group in dropped.group_by(DROPPED, maintain_order=True):
             ledger.drop(str(reason[0]), group.height)
-            for row in group.head(3).drop(DROPPED).iter_rows(named=True):
+            for row in group.head(_EXAMPLES).drop(DROPPED).iter_rows(named=True):
                 ledger._example(str(reason[0]), excerpt(row))  # noqa: SLF001  # the ledger's own module family
         collected = collected.filter(pl.col(DROPPED).is_null()).drop(DROPPED)
+    if rows_in is not None and rows_in > height:
+        unmarked = f"filtered by {use}"
+        ledger.drop(unmarked, rows_in - height)
+        if source is not None:
+            for example in missing(source, [passed], rows_in - height):
+                ledger._example(unmarked, example)  # noqa: SLF001  # the ledger's own module family
     return collected
 
 
-def _missing(before: pl.LazyFrame | None, after: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return the first rows whose ``id`` is no longer there."""
-    if before is None or IDENTITY not in after.columns:
+def missing(source: pl.LazyFrame, left: Sequence[pl.DataFrame], count: int) -> list[str]:
+    """Return some of the *count* rows of *source* that are in none of the frames *left*, each as a line.
+
+    Rows are told apart by ``id``, else by all columns that no step changed in type. Where that leaves another number
+    than *count*, it can't be told which rows they were, and none are returned.
+    """
+    import polars as pl
+
+    schema = source.collect_schema()
+    both = [n for n in schema if all(schema[n] == frame.schema.get(n) for frame in left)]
+    keys = ["id"] if "id" in both else [n for n in both if not schema[n].is_nested()]
+    if not keys or not left:
         return []
-    if before.collect_schema().get(IDENTITY) != after.schema[IDENTITY]:
-        return []
-    gone = before.join(after.lazy().select(IDENTITY), on=IDENTITY, how="anti", maintain_order="left")
-    return gone.head(3).collect().to_dicts()
+    known = pl.concat([frame.select(keys) for frame in left]).lazy()
+    # rows that are equal in all keys are told apart by their number among their equals
+    number = pl.int_range(pl.len()).over(keys).alias("__number__")
+    gone = (
+        source.with_columns(number)
+        .join(known.with_columns(number), on=[*keys, "__number__"], how="anti", nulls_equal=True, maintain_order="left")
+        .drop("__number__")
+        .collect()
+    )
+    return [excerpt(row) for row in gone.head(_EXAMPLES).iter_rows(named=True)] if gone.height == count else []
 
 
 def excerpt(row: Mapping[str, Any]) -> str:

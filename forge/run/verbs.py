@@ -11,7 +11,7 @@ import attrs
 from forge.core.errors import CheckFailed, StepError
 from forge.plugin.context import write_rows
 from forge.plugin.registry import MOST_REJECTS
-from forge.run.tables import bound_rejects, collect_batches, count_rows, settle, write_rejects
+from forge.run.tables import bound_rejects, collect_batches, count_rows, missing, settle, write_rejects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,24 +87,27 @@ def _merge(work: Work) -> dict[str, int]:
 def _split(work: Work) -> dict[str, int]:
     source = next(iter(work.inputs.values())).rows()
     parts = work.instance.split(source)
-    rows = {
-        name: write_rows(settle(frame, None, work.ledger, work.job.use), work.out / name)
-        for name, frame in parts.items()
-    }
+    settled = {name: settle(frame, None, work.ledger, work.job.use) for name, frame in parts.items()}
+    rows = {name: write_rows(frame, work.out / name) for name, frame in settled.items()}
     left = (work.rows_in or 0) - sum(rows.values()) - sum(work.ledger.drops.values())
     if left > 0:
-        work.ledger.drop("in no part", left)
+        examples = missing(source, list(settled.values()), left) if not work.ledger.drops else []
+        work.ledger.drop("in no part", left, *examples[:1])
     return rows
 
 
 def _make(work: Work) -> dict[str, int]:
     work.instance.make(work.inputs, work.out, work.ledger)
-    return _tables_in(work.out)
+    rows = _tables_in(work.out)
+    left = (work.rows_in or 0) - sum(rows.values()) - sum(work.ledger.drops.values())
+    if rows and left > 0:
+        work.ledger.drop(f"not passed on by {work.job.use}", left)
+    return rows
 
 
 def _label(work: Work) -> dict[str, int]:
     source = next(iter(work.inputs.values())).rows()
-    return _table(work, settle(work.instance.label(source), work.rows_in, work.ledger, work.job.use))
+    return _table(work, settle(work.instance.label(source), work.rows_in, work.ledger, work.job.use, source))
 
 
 def _request(work: Work) -> dict[str, int]:

@@ -12,10 +12,19 @@ def forge_register(register: forge.Register) -> None:
     """Register the step types."""
     from forge_text.dialogue import Dialogue
     from forge_text.filters import Anonymise, LengthBand
+    from forge_text.leaks import Leaks
+    from forge_text.loops import Boilerplate, Loops
+    from forge_text.quality import Characters, Language, ThrowAway
     from forge_text.split import Deduplicate, Split
 
     register.transform("dialogue", Dialogue, version="1")
     register.transform("anonymise", Anonymise, version="1")
+    register.transform("loops", Loops, version="1")
+    register.transform("boilerplate", Boilerplate, version="1")
+    register.transform("language", Language, version="1")
+    register.transform("characters", Characters, version="1")
+    register.transform("throw-away", ThrowAway, version="1")
+    register.check("leaks", Leaks, version="1")
     register.transform("length-band", LengthBand, version="1")
     register.transform("split", Split, version="1", facts=("rensa",))
     register.transform("deduplicate", Deduplicate, version="1", facts=("rensa",))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Literal
 
 import attrs
-from attrs.validators import ge, min_len
+from attrs.validators import ge, min_len, optional
 
 import forge
 from forge_text.normalise import is_conversation, text_of
@@ -14,31 +15,57 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+OPTIONAL = {"bank_card": "BANK", "passport": "PASSPORT"}
+"""Kinds of personal data that are looked for on demand, by the names that manifests use."""
+
+
 @attrs.frozen
 class Anonymise:
-    """Replace telephone numbers, e-mail addresses, identity cards and social accounts in *columns* by placeholders.
+    """Replace telephone numbers, e-mail addresses, identity cards and social accounts in *columns*.
 
-    A column holds strings, or turns with a field ``text``.
-    The placeholders are ``[PHONE]``, ``[EMAIL]``, ``[ID]`` and ``[SOCIAL]``; prices, dates, scores and hotlines stay.
+    A column holds strings, or turns with a field ``text``. Prices, dates, scores and hotlines stay.
+    ``mode = "placeholder"`` puts ``[PHONE]``, ``[EMAIL]``, ``[ID]`` or ``[SOCIAL]`` there; *also* adds bank cards
+    (``[BANK]``) and passports (``[PASSPORT]``).
+    ``mode = "pseudonym"`` gives each item a name of its own (``[PHONE-0f3a9c1d22]``), the same one wherever it stands
+    and however it is spelled. The names are keyed by the secret in the environment variable that *key_env* names.
+    The secret itself is in no key of the cache: raise *key_version* when it changes.
     """
 
     columns: tuple[str, ...] = attrs.field(validator=min_len(1))
+    mode: Literal["placeholder", "pseudonym"] = "placeholder"
+    also: tuple[Literal["bank_card", "passport"], ...] = ()
+    key_env: str | None = attrs.field(default=None, validator=optional(min_len(1)))
+    key_version: int = attrs.field(default=1, validator=ge(1))
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse pseudonyms without a key before anything runs."""
+        if self.mode == "placeholder":
+            if self.key_env is not None:
+                message = '`key_env` is for `mode = "pseudonym"`'
+                raise ValueError(message)
+        elif self.key_env is None:
+            message = '`mode = "pseudonym"` needs `key_env`, the name of the environment variable that holds its key'
+            raise ValueError(message)
+        elif not os.environ.get(self.key_env):
+            message = f"the environment variable `{self.key_env}`, which `key_env` names, is not set"
+            raise ValueError(message)
 
     def transform(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rewrite the columns."""
         import polars as pl
 
-        from forge_text.personal import anonymised
+        from forge_text.personal import EVERYWHERE, anonymised, placeholder, pseudonyms
 
+        kinds = EVERYWHERE | {OPTIONAL[name] for name in self.also}
+        replace = placeholder if self.key_env is None else pseudonyms(os.environ[self.key_env].encode())
         schema = rows.collect_schema()
         for column in self.columns:
             text_of(column, rows)  # refuses a column that is missing or holds no text
+        field = pl.element().struct.field("text")
         return rows.with_columns(
-            pl.col(column).list.eval(
-                pl.element().struct.with_fields(anonymised(pl.element().struct.field("text")).alias("text"))
-            )
+            pl.col(column).list.eval(pl.element().struct.with_fields(anonymised(field, replace, kinds).alias("text")))
             if is_conversation(schema[column])
-            else anonymised(pl.col(column))
+            else anonymised(pl.col(column), replace, kinds)
             for column in self.columns
         )
 

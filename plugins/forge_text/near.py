@@ -25,7 +25,7 @@ PERMUTATIONS = 128
 _MISSED = 1e-3  # the largest share of pairs at the threshold that banding may miss
 _SIGNATURE_SLACK = 0.15  # three standard errors of a signature's estimate lie within
 _MIX = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: Knuth's multiplicative hash
-_SLICE = 2048  # texts whose trigrams are in memory at once
+_SLICE = 131_072  # characters whose trigrams are in memory at once: they fit in a core's cache
 _SMALL = 64  # members up to which a bucket's pairs are made all at once
 
 
@@ -77,22 +77,38 @@ def _root(parents: Integers, index: int) -> int:
 def _shingles(texts: pl.Series) -> tuple[Hashes, Integers]:
     """Return the hashes of every text's trigrams, one text after the other, and where each text starts.
 
-    A text shorter than a trigram counts as padded with blanks, so every text has at least one.
+    A text shorter than a trigram counts as padded with blanks, so every text has at least one. There are as many as
+    the text has characters: the last two places repeat the last trigram, which changes no set.
     """
     import numpy as np
 
-    lengths = np.maximum(texts.str.len_chars().to_numpy().astype(np.int64), SHINGLE)
     joined = "".join(texts.str.pad_end(SHINGLE).to_list())
+    ends = np.cumsum(np.maximum(texts.str.len_chars().to_numpy().astype(np.int64), SHINGLE))
     # 64 bits a character: the value of a trigram is its three code points side by side, so no two share one.
-    points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
-    grams = (points[:-2] << np.uint64(42)) | (points[1:-1] << np.uint64(21)) | points[2:]
-    ends = np.cumsum(lengths)
-    inside = np.ones(len(points), dtype=bool)
+    points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    grams = points.astype(np.uint64)
+    grams <<= np.uint64(21)
+    grams[:-1] |= points[1:]
+    grams <<= np.uint64(21)
+    grams[:-2] |= points[2:]
     for back in range(1, SHINGLE):
-        inside[ends - back] = False
-    grams = grams[inside[: len(grams)]] * np.uint64(_MIX)
-    offsets = np.concatenate([[0], np.cumsum(lengths - (SHINGLE - 1))]).astype(np.int64)
-    return grams ^ (grams >> np.uint64(31)), offsets
+        grams[ends - back] = grams[ends - SHINGLE]
+    grams *= np.uint64(_MIX)
+    grams ^= grams >> np.uint64(31)
+    return grams, np.concatenate([[0], ends])
+
+
+def _slices(texts: pl.Series) -> Iterator[tuple[int, int]]:
+    """Yield begin and length of runs of texts that hold some `_SLICE` characters, or one text that holds more."""
+    import numpy as np
+
+    ends = np.cumsum(texts.str.len_chars().to_numpy().astype(np.int64))
+    begin = 0
+    while begin < len(texts):
+        reached = int(ends[begin - 1]) if begin else 0
+        stop = max(begin + 1, int(np.searchsorted(ends, reached + _SLICE, side="right")))
+        yield begin, stop - begin
+        begin = stop
 
 
 def _signatures(texts: pl.Series) -> npt.NDArray[np.uint32]:
@@ -101,10 +117,10 @@ def _signatures(texts: pl.Series) -> npt.NDArray[np.uint32]:
     from rensa import RMinHash
 
     signatures = np.zeros((len(texts), PERMUTATIONS), dtype=np.uint32)
-    for start in range(0, len(texts), _SLICE):
-        shingles, offsets = _shingles(texts.slice(start, _SLICE))
+    for begin, length in _slices(texts):
+        shingles, offsets = _shingles(texts.slice(begin, length))
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(shingles, offsets.astype(np.uint64), PERMUTATIONS, 1)
-        signatures[start : start + _SLICE] = matrix.to_rows()
+        signatures[begin : begin + length] = matrix.to_rows()
     return signatures
 
 

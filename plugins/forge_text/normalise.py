@@ -12,6 +12,11 @@ SPACE = r"[\s\x1c-\x1f]"
 
 _UNEVEN_SPACE = r" [\s\x1c-\x1f]+|[\s\x1c-\x1f&&[^ ]][\s\x1c-\x1f]*"
 _NOT_LETTER_OR_DIGIT = r"[^\p{L}\p{N}]+"
+_CHANGED_BY_NFKC_OR_CASE = (
+    r"[^\x00-@\[-\x7f\u00b7\u2010-\u2027\u2032\u3000-\u3003\u3008-\u3011"
+    r"\u3400-\u4dbf\u4e00-\u9fff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]"
+)
+"""All but plain letters, digits and Han, and punctuation that NFKC turns into punctuation."""
 
 
 def even_spaces(text: pl.Expr) -> pl.Expr:
@@ -23,7 +28,25 @@ def even_spaces(text: pl.Expr) -> pl.Expr:
 
 
 def comparable(text: pl.Expr) -> pl.Expr:
-    """Keep letters and digits in NFKC and lower case: what counts when two texts are compared."""
+    """Keep letters and digits in NFKC and lower case: what counts when two texts are compared.
+
+    In most Chinese texts NFKC and lower case change nothing but punctuation, which goes anyway: those are spared both.
+    """
+    import polars as pl
+
+    def compare(texts: pl.Series) -> pl.Series:
+        awkward = texts.str.contains(_CHANGED_BY_NFKC_OR_CASE).fill_null(value=False).arg_true()
+        if 2 * len(awkward) > len(texts):
+            return texts.to_frame("text").select(_fully(pl.col("text"))).to_series().alias(texts.name)
+        short = texts.str.replace_all(_NOT_LETTER_OR_DIGIT, "")
+        if not len(awkward):
+            return short
+        return short.scatter(awkward, texts.gather(awkward).to_frame("text").select(_fully(pl.col("text"))).to_series())
+
+    return text.map_batches(compare, return_dtype=pl.String, is_elementwise=True)
+
+
+def _fully(text: pl.Expr) -> pl.Expr:
     return text.str.normalize("NFKC").str.replace_all(_NOT_LETTER_OR_DIGIT, "").str.to_lowercase()
 
 

@@ -61,3 +61,39 @@ def test_the_command_of_the_report_guide_writes_the_page_that_it_names(tmp_path)
     assert done.returncode == 0, done.stderr
     [page] = re.findall(r"^writes `(.+?)`", guide, flags=re.MULTILINE)
     assert "<title>quickstart · forge report</title>" in (tmp_path / page).read_text(encoding="utf-8")
+
+
+def test_the_manifest_of_the_cleaning_guide_builds(forge_project):
+    guide = (ROOT / "docs/guides/cleaning.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```toml\n(.*?)^```", guide, flags=re.DOTALL | re.MULTILINE)
+    texts = [f"我第{place}次来，电话138 0000 {1000 + place}。{chr(0x4E00 + 9 * place) * 20}" for place in range(12)]
+    rows = [
+        {
+            "id": place,
+            "text": text,
+            "conversation": [{"role": "user", "text": text}],
+            "likes": place,
+            "risk": "violence" if place == 5 else "none",
+        }
+        for place, text in enumerate([*texts, "同问", texts[3], "I am sad"])
+    ]
+    forge_project.plugin(
+        "guide",
+        "import attrs, forge\n\n"
+        "@attrs.frozen\n"
+        "class Rows:\n"
+        '    """Yield the rows of the guide."""\n\n'
+        "    def read(self, run):\n"
+        f"        yield {rows!r}\n\n"
+        "@forge.hookimpl\n"
+        "def forge_register(register):\n"
+        '    register.source("rows", Rows, version="1")\n',
+    )
+    forge_project.manifest('[sources.rows]\nuse = "guide.rows"\n\n' + "\n".join(blocks))
+    refused = forge_project.build()
+    assert "the environment variable `PSEUDONYM_KEY`, which `key_env` names, is not set" in refused.stderr
+    result = forge_project.build(PSEUDONYM_KEY="a key")
+    assert 0 == result.exit_code, result.stderr
+    assert {"ran"} == set(result.statuses.values())
+    assert 12 == result.steps["band"].rows_out
+    assert "a key" not in result.stdout + result.stderr

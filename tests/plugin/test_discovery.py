@@ -46,6 +46,19 @@ def test_two_plugins_do_not_hear_each_other_s_hooks(registry):
     assert {"one.nothing", "two.other"} == found.all().keys()
 
 
+def test_several_entry_points_serve_one_namespace(registry, tmp_path):
+    modules = registry(one=SOURCE, two=SOURCE.replace('"nothing"', '"other"'), three=SOURCE).modules
+    found = Registry({"toy": modules["one"], "toy.other": modules["two"], "else.where": modules["three"]})
+    assert ["else.nothing", "toy.nothing", "toy.other"] == sorted(found.all())
+    assert "toy.other" == found.find("toy.other").use
+
+
+def test_one_name_from_two_entry_points_of_a_namespace_is_refused(registry):
+    modules = registry(one=SOURCE, two=SOURCE).modules
+    with pytest.raises(PluginError, match=r"plugin `toy` registers `toy\.nothing` twice"):
+        Registry({"toy": modules["one"], "toy.more": modules["two"]}).find("toy.nothing")
+
+
 @pytest.mark.parametrize(
     ("use", "message", "hint"),
     [

@@ -17,6 +17,8 @@ EXAMPLES = {
         },
         "export": {"form": "alpaca", "template": "qwen", "name": "student", "model": "some-model"},
     },
+    "text": {"boilerplate": {"column": "text", "phrases": ["click here"]}},
+    "check": {"table": {"rows": {"least": 1}, "columns": {"id": {"unique": True, "values": {"most": 9}}}}},
     "label": {
         "openai": {
             "base_url": "http://localhost:1/v1",
@@ -34,7 +36,9 @@ def test_a_first_party_plugin_keeps_the_contract(namespace):
 
 
 def test_every_first_party_plugin_is_checked():
-    ours = {name for name, module in installed().items() if module.partition(".")[0].startswith("forge_")}
+    ours = {
+        name.partition(".")[0] for name, module in installed().items() if module.partition(".")[0].startswith("forge_")
+    }
     assert set(OURS) == ours
 
 

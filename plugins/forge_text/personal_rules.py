@@ -1,0 +1,218 @@
+"""The rules that find personal data in a shadow of the text; `forge_text.personal` says what a shadow is."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from forge_text import personal_patterns as patterns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Hit = tuple[int, int, str]
+    Rule = Callable[[str], Iterator[Hit]]
+
+EMAIL = "EMAIL"
+IDENTITY = "ID"
+PHONE = "PHONE"
+QQ = "QQ"
+WECHAT = "WECHAT"
+SOCIAL = "SOCIAL"
+BANK = "BANK"
+PASSPORT = "PASSPORT"
+
+_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+_CHECK_DIGITS = "10X98765432"
+_RIGHT = 16  # characters after a number that may belong to it: a unit, an extension
+_LEAST_TELEPHONE = 7  # digits
+_LEFT = 12  # characters before a number in which a word may say what the number is
+_PLAUSIBLE_INTERNATIONAL = range(9, 16)  # digits, after ITU E.164
+_REAL_DIGITS = range(6, 11)  # of the 11 of a mobile number written with letters for digits
+_SPOKEN = {word: str(max(0, place - 1)) for place, word in enumerate(patterns.SPOKEN_WORDS)}
+
+
+def valid_identity(number: str) -> bool:
+    """Say whether 18 characters are an identity card's number: a birth date within, the right check digit."""
+    month, day = int(number[10:12]), int(number[12:14])
+    if number[6:8] not in {"18", "19", "20"} or not (1 <= month <= 12 and 1 <= day <= 31):  # noqa: PLR2004
+        return False
+    total = sum(int(digit) * weight for digit, weight in zip(number[:17], _WEIGHTS, strict=True))
+    return _CHECK_DIGITS[total % 11] == number[17].upper()
+
+
+def valid_card(number: str) -> bool:
+    """Say whether digits end in the check digit of ISO/IEC 7812 (Luhn)."""
+    doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(number))]
+    return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0  # noqa: PLR2004
+
+
+def _hit(match: re.Match[str], *, whole: bool = False) -> Hit:
+    """Return what goes (all that matched, or its group ``value``) and what identifies it."""
+    named = "value" in match.re.groupindex
+    start, stop = match.span("value") if named and not whole else match.span()
+    return start, stop, match["value"] if named else match.group()
+
+
+def _named(shadow: str, words: tuple[str, ...]) -> bool:
+    """Say whether any of *words* is there, hidden or not: a cheap look before slow expressions."""
+    bare = _bare(shadow)
+    return any(word in bare for word in words)
+
+
+@lru_cache(maxsize=2)
+def _bare(shadow: str) -> str:
+    """Return lower case without the marks that hide a name by standing in it."""
+    lower = shadow.lower()
+    for mark in " *·./_-":
+        lower = lower.replace(mark, "")
+    return lower
+
+
+def _left(shadow: str, match: re.Match[str], expression: re.Pattern[str], reach: int = _LEFT) -> bool:
+    """Say whether *expression* stands shortly before what matched."""
+    end = match.start("value") if "value" in match.re.groupindex else match.start()
+    return expression.search(shadow, max(0, match.start() - reach), end) is not None
+
+
+def _emails(shadow: str) -> Iterator[Hit]:
+    if _named(shadow, patterns.EMAIL_WORDS):
+        for expression in patterns.EMAILS:
+            for match in expression.finditer(shadow):
+                yield _hit(match)
+
+
+def _identities(shadow: str) -> Iterator[Hit]:
+    for match in patterns.IDENTITY.finditer(shadow):
+        number = re.sub(r"[^0-9Xx]", "", match.group())
+        if _left(shadow, match, patterns.IDENTITY_WORD) or valid_identity(number):
+            yield _hit(match)
+    for match in patterns.OLD_IDENTITY.finditer(shadow):
+        yield _hit(match)
+
+
+def _numbers(expressions: tuple[re.Pattern[str], ...], shadow: str) -> Iterator[re.Match[str]]:
+    """Yield what *expressions* find in the few runs of *shadow* that hold digits enough for a telephone."""
+    for run in patterns.NUMBER_RUN.finditer(shadow):
+        if sum(map(str.isdigit, run.group())) >= _LEAST_TELEPHONE:
+            for expression in expressions:
+                yield from expression.finditer(shadow, run.start(), run.end() + _RIGHT)
+
+
+def _mobiles(shadow: str) -> Iterator[Hit]:
+    for match in _numbers(patterns.MOBILES, shadow):
+        if not _left(shadow, match, patterns.OTHER_NUMBER):
+            yield _hit(match)
+    for match in patterns.MOBILE_WITH_LETTERS.finditer(shadow):
+        if sum(map(str.isdigit, match.group())) in _REAL_DIGITS:
+            yield _hit(match)
+
+
+def _landlines(shadow: str) -> Iterator[Hit]:
+    for match in (*_numbers(patterns.LANDLINES, shadow), *patterns.NAMED_LANDLINE.finditer(shadow)):
+        if not (_left(shadow, match, patterns.OTHER_NUMBER) or _left(shadow, match, patterns.HOTLINE_WORD)):
+            yield _hit(match)
+
+
+def _landlines_with_letters(shadow: str) -> Iterator[Hit]:
+    for match in patterns.LANDLINE_WITH_LETTERS.finditer(shadow):
+        if sum(map(str.isdigit, match.group())) >= _LEAST_TELEPHONE and _left(shadow, match, patterns.TELEPHONE_WORD):
+            yield _hit(match)
+
+
+def _named_numbers(shadow: str) -> Iterator[Hit]:
+    for match in _numbers(patterns.NAMED_NUMBERS, shadow):
+        if (
+            _left(shadow, match, patterns.TELEPHONE_WORD, 2 * _LEFT)
+            and not _left(shadow, match, patterns.OTHER_NUMBER)
+            and not _left(shadow, match, patterns.HOTLINE_WORD)
+        ):
+            yield _hit(match)
+
+
+def _international(shadow: str) -> Iterator[Hit]:
+    for match in _numbers((patterns.INTERNATIONAL,), shadow):
+        if sum(character.isdigit() for character in match.group()) in _PLAUSIBLE_INTERNATIONAL:
+            yield _hit(match)
+
+
+def _spoken(shadow: str) -> Iterator[Hit]:
+    if _named(shadow, patterns.SPOKEN_HINTS):
+        for expression in patterns.SPOKEN_NUMBERS:
+            for match in expression.finditer(shadow):
+                words = re.findall(r"[a-z]+", match.group().lower())
+                digits = [int(_SPOKEN[word]) for word in words if word in _SPOKEN]
+                steps = {second - first for first, second in itertools.pairwise(digits)}
+                if not digits or len(steps) > 2:  # counting up or down is no number  # noqa: PLR2004
+                    yield match.start(), match.end(), "".join(map(str, digits)) or match.group()
+
+
+def _qq_numbers(shadow: str) -> Iterator[Hit]:
+    if _named(shadow, patterns.QQ_WORDS):
+        for expression in patterns.QQ_NUMBERS:
+            for match in expression.finditer(shadow):
+                yield _hit(match)
+
+
+def _accounts(shadow: str, expressions: tuple[re.Pattern[str], ...]) -> Iterator[Hit]:
+    for expression in expressions:
+        for match in expression.finditer(shadow):
+            value = match["value"].lower()
+            if value not in patterns.ORDINARY_WORDS and not patterns.RESOLUTION.fullmatch(value):
+                yield _hit(match, whole=True)
+
+
+def _wechat_accounts(shadow: str) -> Iterator[Hit]:
+    if _named(shadow, patterns.WECHAT_WORDS):
+        yield from _accounts(shadow, patterns.WECHAT_ACCOUNTS)
+
+
+def _platform_accounts(shadow: str) -> Iterator[Hit]:
+    platforms = _named(shadow, patterns.PLATFORM_WORDS)
+    if platforms:
+        yield from _accounts(shadow, patterns.PLATFORM_ACCOUNTS)
+    if platforms or _named(shadow, patterns.WECHAT_WORDS):
+        yield from _accounts(shadow, patterns.ACCOUNTS_BEFORE_NAMES)
+
+
+def _bank_cards(shadow: str) -> Iterator[Hit]:
+    for match in patterns.BANK_CARD.finditer(shadow):
+        number = re.sub(r"[^0-9]", "", match.group())
+        if valid_card(number) and not _left(shadow, match, patterns.OTHER_NUMBER):
+            yield _hit(match)
+
+
+def _passports(shadow: str) -> Iterator[Hit]:
+    for match in patterns.PASSPORT.finditer(shadow):
+        yield _hit(match)
+
+
+FIRST_ROUND: tuple[tuple[Rule, str], ...] = (
+    (_emails, EMAIL),
+    (_identities, IDENTITY),
+    (_bank_cards, BANK),
+    (_passports, PASSPORT),
+    (_mobiles, PHONE),
+    (_landlines, PHONE),
+    (_international, PHONE),
+    (_qq_numbers, QQ),
+    (_wechat_accounts, WECHAT),
+    (_platform_accounts, SOCIAL),
+    (_named_numbers, PHONE),
+    (_landlines_with_letters, PHONE),
+    (_spoken, PHONE),
+)
+"""Rules over the shadow with digits as they are, in the order in which they take what they find."""
+
+SECOND_ROUND: tuple[tuple[Rule, str], ...] = (
+    (_emails, EMAIL),
+    (_identities, IDENTITY),
+    (_bank_cards, BANK),
+    (_mobiles, PHONE),
+    (_landlines, PHONE),
+    (_qq_numbers, QQ),
+    (_named_numbers, PHONE),
+)
+"""Rules over the shadow in which Chinese digits are digits too."""
