@@ -10,7 +10,8 @@ from forge.cli import options
 @click.command()
 @options.manifest
 @click.argument("step", metavar="STEP")
-def command(*, manifest: str, step: str, sets: tuple[str, ...], store_path: str | None) -> None:
+@click.option("--why", default="", metavar="TEXT", help="Say why it still means the same, for the record.")
+def command(*, manifest: str, step: str, sets: tuple[str, ...], store_path: str | None, why: str) -> None:
     """Keep the last result of STEP under its new key: its code moved, and you say that it still means the same.
 
     Nothing else may have moved: parameters, inputs, files and facts are as they were. The record says what was
@@ -19,7 +20,17 @@ def command(*, manifest: str, step: str, sets: tuple[str, ...], store_path: str 
     from forge.plan.accept import accept
 
     project = options.open_project(manifest, sets, store_path)
-    record = accept(project.graph, project.store, project.step(step))
+    record = accept(project.graph, project.store, project.step(step), who=_person(), why=why)
     click.echo(f"`{record.step}` keeps the result of key {record.accepted['from'][:16]}… under key {record.key}")
     for phrase in record.accepted["moved"]:
         click.echo(f"  {phrase}")
+
+
+def _person() -> str:
+    """Return who is logged in, or nothing where the machine does not know."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""

@@ -26,6 +26,8 @@ COMMANDS = {
     "diff": "compare two builds: steps, rows, labels, figures",
     "lineage": "say what a file was made of, or what was made of it",
     "get": "write a step's artifact as plain files",
+    "lock": "write down what a build was made with and what it made",
+    "rebuild": "make everything again elsewhere, and compare it with the lock",
     "verify": "repeat a GGUF file's receipt with local inference",
     "chat": "talk to a model",
     "plugins": "list step types and their parameters",

@@ -6,10 +6,15 @@ import json
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from forge.cli import options
+
+if TYPE_CHECKING:
+    from forge.plan.lock import Lock
+    from forge.run.build import Outcome
 
 
 @click.command()
@@ -18,6 +23,7 @@ from forge.cli import options
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Run this many steps at once (default: the cores).")
 @click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Where steps run.")
 @click.option("--offline", is_flag=True, help="Refuse steps that need the network.")
+@click.option("--locked", is_flag=True, help="Refuse versions, files and steps that are not those of MANIFEST.lock.")
 @options.as_json
 def command(
     *,
@@ -28,6 +34,7 @@ def command(
     jobs: int | None,
     executor: str,
     offline: bool,
+    locked: bool,
     as_json: bool,
 ) -> int:
     """Make what is missing of MANIFEST, or of the named STEPs and all they need."""
@@ -41,6 +48,7 @@ def command(
     begun = time.time()
     call = click.get_current_context().find_root().obj
     project = options.open_project(manifest, sets, store_path, steps)
+    lock = _lock(project) if locked else None
     count = jobs or os.cpu_count() or 1
     with BuildView(quiet=as_json) as view:
         build = Build(
@@ -53,7 +61,42 @@ def command(
         text = summary(project, outcome, terminal=sys.stdout.isatty())
     sys.stdout.write(text)
     sys.stdout.flush()
-    if outcome.exit_code == 0:
+    if outcome.exit_code == 0 and lock is None:  # a snapshot knows nothing of locks
         take(call.arguments, project, build, outcome, begun, {"jobs": count, "offline": offline})
     view.failures(outcome)
+    if lock is not None:
+        _compare(lock, outcome)
     return outcome.exit_code
+
+
+def _lock(project: options.Project) -> Lock:
+    """Return the manifest's lock; raise UsageError where what goes into the build is not what it says."""
+    from forge.core.errors import UsageError
+    from forge.plan.lock import environment_differences, input_differences, lock_path, read_lock, step_differences
+
+    path = lock_path(project.graph.manifest.path)
+    lock = read_lock(path)
+    differences = [
+        *environment_differences(lock, project.graph),
+        *input_differences(lock, project.graph, project.store),
+        *step_differences(lock, project.graph, project.store),
+    ]
+    if differences:
+        listed = "".join(f"\n  {phrase}" for phrase in differences)
+        hint = "build without `--locked`, and write the lock again with `forge lock`"
+        raise UsageError(f"this is not what `{path}` locks:{listed}", hint=hint)
+    return lock
+
+
+def _compare(lock: Lock, outcome: Outcome) -> None:
+    """Raise StepError where a step made something else than what is locked."""
+    from forge.core.errors import StepError
+
+    other = [
+        f"\n  `{r.name}`: {lock.steps[r.name]['tree'][:16]}… → {r.record.tree[:16]}…"
+        for r in outcome.results
+        if r.record is not None and r.record.tree != lock.steps[r.name]["tree"]
+    ]
+    if other:
+        hint = "`forge rebuild --verify` says where they differ"
+        raise StepError(f"{len(other)} steps made other bytes than are locked:{''.join(other)}", hint=hint)

@@ -12,9 +12,12 @@ import click
 from forge.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from forge.core.record import Record
+    from forge.run.trace import Sighting
     from forge.store.base import Store
     from forge.store.lineage import Lineage, Link, Made, Target
 
@@ -23,34 +26,94 @@ _SHORT = 16
 
 
 @click.command()
-@click.argument("what", metavar="FILE|DIGEST")
+@click.argument("what", metavar="FILE|DIGEST|MANIFEST")
+@click.argument("step", required=False, metavar="[STEP]")
 @click.option("--forward", is_flag=True, help="Name what was made of it instead.")
+@click.option("--row", metavar="ID", help="Follow the row whose id this is, from its raw file on.")
+@click.option("--column", default="id", show_default=True, help="The column that --row looks in.")
+@options.sets
 @options.store
 @options.as_json
-def command(*, what: str, forward: bool, store_path: str | None, as_json: bool) -> None:
+def command(
+    *,
+    what: str,
+    step: str | None,
+    forward: bool,
+    row: str | None,
+    column: str,
+    sets: tuple[str, ...],
+    store_path: str | None,
+    as_json: bool,
+) -> None:
     """Say which steps made FILE, out of which rows, labels and raw source files, with their digests.
 
-    DIGEST is that of a file or an artifact, or an action key; its first eight digits or more are enough.
+    DIGEST is that of a file or an artifact, or an action key; its first eight digits or more are enough. A MANIFEST
+    wants a STEP. With --row one row is followed through every table on the way.
     """
+    from forge.cli import lineage_row
     from forge.cli.render import console
+    from forge.core.errors import UsageError
     from forge.plan.compare import label_counts
-    from forge.store.lineage import Lineage
 
-    store = options.open_store(store_path, Path())
-    lineage = Lineage.read(store)
-    target = lineage.target(_digest(what))
+    if row is not None and forward:
+        raise UsageError("`--row` goes from the raw file on by itself", hint="leave `--forward` away")
+    lineage, target = _target(what, step, sets, store_path)
     links = lineage.forward(target) if forward else lineage.backward(target)
-    labels = {} if forward else {link.record.key: label_counts(store, link.record) for link in links}
+    sightings = _trace(lineage, links, column, row) if row is not None else None
+    labels = {} if forward else {link.record.key: label_counts(lineage.store, link.record) for link in links}
     if as_json:
         document = _document(lineage, target, links, labels)
+        if sightings is not None:
+            document["row"] = {"column": column, "id": row, "steps": lineage_row.document(sightings)}
         click.echo(json.dumps(document, ensure_ascii=False, indent=1))
         return
     out = console()
     _head(out, lineage, target)
-    if forward:
+    if sightings is not None:
+        lineage_row.show(out, sightings)
+    elif forward:
         _forward(out, lineage, links)
     else:
         _backward(out, lineage, target, links, labels)
+    _accepted(out, links)
+
+
+def _target(what: str, step: str | None, sets: tuple[str, ...], store_path: str | None) -> tuple[Lineage, Target]:
+    """Return what is followed, and the store's records."""
+    from forge.core.errors import UsageError
+    from forge.store.lineage import Lineage, Target
+
+    if step is not None:
+        project = options.open_project(what, sets, store_path, (step.partition(".")[0],))
+        return Lineage.read(project.store), Target("action", project.record(step).key)
+    if sets:
+        raise UsageError("`--set` wants a manifest and a step", hint="forge lineage MANIFEST STEP --set key=value")
+    lineage = Lineage.read(options.open_store(store_path, Path()))
+    return lineage, lineage.target(_digest(what))
+
+
+def _trace(lineage: Lineage, links: list[Link], column: str, row: str) -> list[Sighting]:
+    from forge.plugin.discovery import Registry
+    from forge.run.trace import trace
+
+    return trace(lineage, links, Registry(), column, row)
+
+
+def _accepted(out: Console, links: list[Link]) -> None:
+    """Print which results a person took over, under whose word."""
+    from rich.markup import escape
+
+    for link in links:
+        entry: Mapping[str, Any] = link.record.accepted
+        while entry:
+            who, why = entry.get("who"), entry.get("why")
+            out.print(
+                f"\n[yellow]accepted[/] [bold]{escape(link.record.step)}[/] on {entry['when']}"
+                + (f" by {escape(who)}" if who else "")
+                + f": made under key {entry['from']}, since when {escape('; '.join(entry['moved']))}"
+                + (f"; why: {escape(why)}" if why else "")
+            )
+            entry = entry.get("before", {})
 
 
 def _digest(what: str) -> str:
@@ -222,6 +285,7 @@ def _document(
                 "labels": labels.get(link.record.key, {}),
                 "last_build_of": builds.get(link.record.key, []),
                 "equals": list(link.equals),
+                "accepted": dict(link.record.accepted),
             }
             for link in links
         ],

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from forge.cli import options
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from forge.plan.forecast import Forecast
+    from forge.run.estimate import Estimate
+
 _WORDS = {"hit": "hit", "run": "run", "unknown": "run unless equal"}
+_NUMBERS = ("rows in", "last rows", "requests", "tokens", "last seconds")
 
 
 @click.command()
@@ -18,45 +28,104 @@ _WORDS = {"hit": "hit", "run": "run", "unknown": "run unless equal"}
 def command(
     *, manifest: str, steps: tuple[str, ...], sets: tuple[str, ...], store_path: str | None, as_json: bool
 ) -> None:
-    """Say what a build of MANIFEST would run, and why, without running it."""
-    from rich.markup import escape
+    """Say what a build of MANIFEST would run, and why, without running it.
 
-    from forge.cli.render import STYLES, console, grid
+    For labelers it counts the requests that no reply is kept for, and estimates their tokens.
+    """
+    from forge.cli.render import console
     from forge.plan.forecast import forecast
 
     project = options.open_project(manifest, sets, store_path, steps)
     entries = forecast(project.graph, project.store)
+    estimates: dict[str, Estimate] = {}
+    if any(e.step.verb == "request" for e in entries.values()):
+        from forge.run.estimate import estimate
+
+        found = {name: estimate(entry, entries, project.store) for name, entry in entries.items()}
+        estimates = {name: each for name, each in found.items() if each is not None}
     if as_json:
-        document = [
-            {
-                "name": e.step.name,
-                "kind": e.step.kind,
-                "use": e.step.use,
-                "will": e.will,
-                "because": e.because,
-                "key": e.key,
-                "moved": list(e.moved),
-                "rows_last": e.last.rows_out if e.last else None,
-                "seconds_last": e.last.seconds if e.last else None,
-            }
-            for e in entries.values()
-        ]
-        click.echo(json.dumps({"steps": document}, ensure_ascii=False, indent=1))
+        document = {"steps": [_json(e, estimates.get(name)) for name, e in entries.items()]}
+        click.echo(json.dumps(document, ensure_ascii=False, indent=1))
         return
-    out = console()
-    table = grid("step", "use", "will", "why", "last rows", "last seconds", right=("last rows", "last seconds"))
-    for entry in entries.values():
+    _show(console(), entries, estimates)
+
+
+def _json(entry: Forecast, estimate: Estimate | None) -> dict[str, Any]:
+    import attrs
+
+    last = entry.last
+    return {
+        "name": entry.step.name,
+        "kind": entry.step.kind,
+        "use": entry.step.use,
+        "will": entry.will,
+        "because": entry.because,
+        "key": entry.key,
+        "moved": list(entry.moved),
+        "after": list(entry.pending),
+        "rows_in": entry.rows_in,
+        "rows_in_last": last.rows_in if last else None,
+        "rows_last": last.rows_out if last else None,
+        "seconds_last": last.seconds if last else None,
+        "labels": attrs.asdict(estimate) | {"tokens": estimate.tokens} if estimate else None,
+    }
+
+
+def _show(out: Console, entries: Mapping[str, Forecast], estimates: Mapping[str, Estimate]) -> None:
+    from rich.markup import escape
+
+    from forge.cli.render import STYLES, grid
+
+    asks = any(e.step.verb == "request" and e.will != "hit" for e in entries.values())
+    columns = [c for c in ("step", "use", "will", "why", *_NUMBERS) if asks or c not in ("requests", "tokens")]
+    table = grid(*columns, right=_NUMBERS)
+    for name, entry in entries.items():
         last = entry.record or entry.last
-        table.add_row(
-            escape(entry.step.name),
-            escape(entry.step.use),
-            f"[{STYLES[entry.will]}]{_WORDS[entry.will]}[/]",
-            escape(entry.because),
-            "" if last is None or last.rows_out is None else f"{last.rows_out:,}",
-            "" if last is None or entry.will == "hit" else f"{last.seconds:.1f}",
-        )
+        cells = {
+            "step": escape(name),
+            "use": escape(entry.step.use),
+            "will": f"[{STYLES[entry.will]}]{_WORDS[entry.will]}[/]",
+            "why": escape(entry.because),
+            "rows in": _rows_in(entry),
+            "last rows": "" if last is None or last.rows_out is None else f"{last.rows_out:,}",
+            "requests": _requests(entry, estimates.get(name)),
+            "tokens": f"≈ {estimates[name].tokens:,}" if name in estimates and estimates[name].requests else "",
+            "last seconds": "" if last is None or entry.will == "hit" else f"{last.seconds:.1f}",
+        }
+        table.add_row(*(cells[column] for column in columns))
     out.print(table)
-    run = sum(e.will != "hit" for e in entries.values())
-    out.print(
-        f"\n{run} of {len(entries)} steps would run" if run else f"\nnothing to do: all {len(entries)} steps are hits"
-    )
+    run, unknown = (sum(e.will == will for e in entries.values()) for will in ("run", "unknown"))
+    if not run + unknown:
+        out.print(f"\nnothing to do: all {len(entries)} steps are hits")
+        return
+    more = f", {unknown} of them unless what comes in is equal" if unknown else ""
+    out.print(f"\n{run + unknown} of {len(entries)} steps would run{more}")
+    for name, each in estimates.items():
+        out.print(escape(_in_words(name, each)))
+
+
+def _rows_in(entry: Forecast) -> str:
+    """Return the rows that come in, or what came in the last time."""
+    if entry.rows_in is not None:
+        return f"{entry.rows_in:,}"
+    last = entry.last.rows_in if entry.last is not None else None
+    return "" if last is None else f"≈ {last:,}"
+
+
+def _requests(entry: Forecast, estimate: Estimate | None) -> str:
+    if estimate is not None:
+        return f"{estimate.requests:,}"
+    return "not known yet" if entry.step.verb == "request" and entry.will != "hit" else ""
+
+
+def _in_words(name: str, each: Estimate) -> str:
+    found = f"`{name}`: {each.requests:,} requests for {each.rows:,} rows"
+    parts = [f"{each.known:,} replies are kept"] if each.known else []
+    parts += [f"{each.skipped:,} rows are skipped"] if each.skipped else []
+    if each.requests and each.by == "replies":
+        parts.append(
+            f"≈ {each.prompt_tokens:,} prompt and {each.completion_tokens:,} completion tokens, by the replies kept"
+        )
+    elif each.requests:
+        parts.append(f"≈ {each.prompt_tokens:,} prompt tokens, estimated from characters")
+    return "; ".join([found, *parts])

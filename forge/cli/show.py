@@ -47,8 +47,11 @@ def command(
     out.print(f"[dim]key {record.key}[/]")
     if record.accepted:
         moved = escape("; ".join(record.accepted["moved"]))
+        who = f" by {escape(record.accepted['who'])}" if "who" in record.accepted else ""
+        why = f"; why: {escape(record.accepted['why'])}" if "why" in record.accepted else ""
         out.print(
-            f"accepted on {record.accepted['when']}: made under key {record.accepted['from']}, since when {moved}"
+            f"accepted on {record.accepted['when']}{who}: "
+            f"made under key {record.accepted['from']}, since when {moved}{why}"
         )
     _ledger(out, record)
     for warning in record.warnings:

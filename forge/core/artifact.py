@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,24 @@ from forge.core.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PLAIN = re.compile(r"[^\0\\/]+(/[^\0\\/]+)*")
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def name_fault(name: str) -> str | None:
+    """Say what is wrong with the name of a member, which must lead down from an artifact's folder on any machine."""
+    if not _PLAIN.fullmatch(name):
+        if name.startswith("/"):
+            return "it is absolute"
+        return "it has an empty part" if "\0" not in name and "\\" not in name else "it holds a NUL or a backslash"
+    if _DRIVE.match(name):
+        return "it names a drive"
+    if not {".", ".."}.isdisjoint(name.split("/")):
+        return "it has a part `.` or `..`"
+    return None
 
 
 @attrs.frozen
@@ -57,6 +76,15 @@ class Tree:
     def from_json(cls, value: Any) -> Tree:
         """Read what `to_json` returned; anything else is a damaged tree."""
         try:
-            return cls({name: Member(str(m[0]), int(m[1]), len(m) > 2) for name, m in value.items()})  # noqa: PLR2004
+            tree = cls({name: Member(str(m[0]), int(m[1]), len(m) > 2) for name, m in value.items()})  # noqa: PLR2004
         except (AttributeError, TypeError, ValueError, IndexError) as error:
             raise StoreError("a tree in the store is damaged", hint="run `forge store verify`") from error
+        for name, member in tree.members.items():
+            if not _DIGEST.fullmatch(member.digest):
+                raise StoreError(
+                    f"a tree in the store is damaged: `{name!a}` has no digest", hint="run `forge store verify`"
+                )
+            if (fault := name_fault(name)) is not None:
+                message = f"a tree in the store has the member `{name!a}`, which is refused: {fault}"
+                raise StoreError(message, hint="whoever wrote it is not to be trusted: `forge store verify`")
+        return tree

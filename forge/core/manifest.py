@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from forge.core.fence import Fence
+
 SECTIONS = {
     "sources": "source",
     "transforms": "transform",
@@ -50,7 +52,7 @@ class Manifest:
     """Hold a whole manifest.
 
     ``files`` are all texts it was read from, its own first; paths in it are relative to ``root``.
-    ``broken`` names steps that stand in the text and could not be read.
+    ``broken`` names steps that stand in the text and could not be read; ``fence`` is what its paths must stay inside.
     """
 
     name: str
@@ -61,3 +63,4 @@ class Manifest:
     steps: tuple[StepTable, ...]
     files: tuple[Path, ...]
     broken: frozenset[str] = frozenset()
+    fence: Fence | None = None

@@ -24,8 +24,11 @@ MAY_MOVE = ("code", "version")
 """The parts of a key that a person may call unchanged in meaning; all others change what goes in."""
 
 
-def accept(graph: Graph, store: Store, name: str) -> Record:
-    """Publish the last result of step *name* under its key of now; raise UsageError if more than code moved."""
+def accept(graph: Graph, store: Store, name: str, *, who: str = "", why: str = "") -> Record:
+    """Publish the last result of step *name* under its key of now; raise UsageError if more than code moved.
+
+    The record says *who* accepted it, and *why* where a reason is given.
+    """
     manifest = graph.manifest
     entries = forecast(graph.closure([name]), store)
     entry = entries[name]
@@ -46,6 +49,7 @@ def accept(graph: Graph, store: Store, name: str) -> Record:
         "moved": list(entry.moved) or differences(now, then),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    accepted |= {word: text for word, text in (("who", who), ("why", why)) if text}
     if last.accepted:
         accepted["before"] = dict(last.accepted)
     record = attrs.evolve(

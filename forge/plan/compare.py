@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from forge.plan.explain import definitions, differences
+from forge.core.errors import StoreError
+from forge.plan.explain import Names, differences
 from forge.plan.forecast import forecast
 from forge.plan.rows import STATES, RowChanges, distributions, new_columns, row_changes
 from forge.plugin.context import TABLE
@@ -104,7 +106,7 @@ def _step(a: Side, b: Side, name: str) -> StepChange:
     old, new = a.records[name], b.records[name]
     if old.key == new.key and old.tree == new.tree:
         return StepChange(name, "equal", rows=_rows(a, b, name))
-    because = moved(new, old)
+    because = moved(new, old, b.store, a.store)
     if old.tree == new.tree:
         return StepChange(name, "equal result", because, _rows(a, b, name))
     return StepChange(
@@ -119,11 +121,18 @@ def _step(a: Side, b: Side, name: str) -> StepChange:
     )
 
 
-def moved(new: Record, old: Record) -> list[str]:
-    """Return the parts of the key that differ, code by its definitions where records name them."""
-    phrases = differences(new.action, old.action)
-    code = definitions({m: dict(d) for m, d in new.code.items()}, old.code) if new.code and old.code else []
-    return [p for p in phrases if not (code and p.startswith("code "))] + code
+def moved(new: Record, old: Record, *stores: Store) -> list[str]:
+    """Return the parts of the key that differ, as closely as the records and the *stores* can name them."""
+
+    def tree(digest: str) -> Tree | None:
+        for store in stores:
+            with suppress(StoreError):
+                return store.tree(digest)
+        return None
+
+    source = new.kind == "source" and len(new.action.get("files", {})) == 1
+    names = Names(tree, new.step if source else "", list(new.inputs), {}, new.code, old.code if new.code else {})
+    return differences(new.action, old.action, names)
 
 
 def _rows(a: Side, b: Side, name: str) -> tuple[int | None, int | None]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from forge.core.files import File, Files
+from forge.core.fence import Fence, Outside
+from forge.core.files import File, Files, fixed_part
 from forge.core.manifest import Manifest
 from forge.core.step import Input, Resources, Step
 from forge.plan.graph import Graph
@@ -130,16 +131,25 @@ def _cone(steps: Mapping[str, Any], changed: set[str]) -> set[str]:
     return found
 
 
+def _is_linked(files: Files, root: Path) -> bool:
+    """Say whether links may lead out of what is matched: whoever looks at them knows what a person allowed."""
+    try:
+        Fence(root).check_links(files)
+    except Outside:
+        return True
+    return (root / fixed_part(files.pattern)[0]).is_symlink()
+
+
 def _looked_up(step: Step, root: Path) -> Step | None:
-    """Return *step* with the files that its globs match now; None where one matches nothing."""
+    """Return *step* with the files that its globs match now; None where one matches nothing, or links."""
     spec, files = dict(step.spec), dict(step.files)
     for name, known in step.files.items():
         if "file" in spec[name]:
-            if not known[0].path.is_file():
+            if not known[0].path.is_file() or known[0].path.is_symlink():
                 return None
             continue
         files[name] = found = Files.match(known.pattern, root)
-        if not found:
+        if not found or _is_linked(found, root):
             return None
         spec[name] = {"files": [[f.name, str(f.path)] for f in found], "pattern": found.pattern}
     return attrs.evolve(step, spec=spec, files=files)

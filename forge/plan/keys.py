@@ -61,8 +61,13 @@ class Keys:
 
     def action(self, step: Step, trees: Mapping[str, Shelved]) -> Action:
         """Return the action of *step*, given the artifacts of the steps it needs."""
-        named = self._names_matter(step)
-        inputs = tuple((each.name if named else "", self._digest(step, each, trees[each.step])) for each in step.inputs)
+        inputs = tuple(
+            (self.input_name(step, each.name), self._digest(step, each, trees[each.step])) for each in step.inputs
+        )
+        return self.own(step, inputs)
+
+    def own(self, step: Step, inputs: tuple[tuple[str, str], ...]) -> Action:
+        """Return the action of *step* on *inputs*; all else of it comes from no other step."""
         if step.use not in self.modules:
             self.modules[step.use] = module_digests(self.fingerprints(step))
         return Action(
@@ -74,6 +79,11 @@ class Keys:
             code=self.modules[step.use],
             facts=step.facts,
         )
+
+    @classmethod
+    def input_name(cls, step: Step, name: str) -> str:
+        """Return what an input is called in the key."""
+        return name if cls._names_matter(step) else ""
 
     def fingerprints(self, step: Step) -> Fingerprints:
         """Return the fingerprints of a step type's code."""

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge.core.errors import ManifestError, Problem, UsageError
+from forge.core.fence import VARIABLE, Fence
 from forge.core.manifest import SECTIONS, Manifest, Place, StepTable
 from forge.core.suggest import did_you_mean
 from forge.plan.lines import lines_of
+from forge.plan.place import given, project_of, root_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,7 +49,7 @@ def load(path: Path | str, sets: Iterable[str] = ()) -> Manifest:
 
     Raises ManifestError with every problem of the text; what plugins think of it is `forge.plan.resolve`'s business.
     """
-    text = _read(Path(path), ())
+    text = _read(Path(path), (), None)
     _check_head(text)
     params = _table(text, "params")
     _apply_sets(text, params, sets)
@@ -55,9 +57,13 @@ def load(path: Path | str, sets: Iterable[str] = ()) -> Manifest:
     steps = _steps(text, params)
     head = text.document.get("forge", {})
     own = Path(path)
-    folder = own.absolute().parent
-    default_root = folder.parent if folder.name == "manifests" else folder
-    root = (folder / head["root"]).resolve() if "root" in head else default_root
+    root = root_of(own, head)
+    if not Fence.around(project_of(own)).holds(root):
+        hint = f"allow that folder in the environment: `{VARIABLE}={root}`"
+        text.problem(f'`root = "{head["root"]}"` leads out of the project', ("forge", "root"), hint=hint)
+    fence = Fence.around(root)
+    for path_given in given(text.places, params, steps):
+        fence = fence.allow(path_given)
     broken = frozenset(problem.step for problem in text.problems if problem.step is not None)
     manifest = Manifest(
         name=head.get("name", own.stem),
@@ -68,13 +74,14 @@ def load(path: Path | str, sets: Iterable[str] = ()) -> Manifest:
         steps=tuple(step for step in steps if step.name not in broken),
         files=tuple(text.files),
         broken=broken,
+        fence=fence,
     )
     if text.problems:
         raise ManifestError(text.problems, manifest)
     return manifest
 
 
-def _read(path: Path, chain: tuple[Path, ...]) -> _Text:
+def _read(path: Path, chain: tuple[Path, ...], fence: Fence | None) -> _Text:
     shown = str(path)
     if path.resolve() in chain:
         raise ManifestError([Problem(f"`{shown}` extends itself", str(chain[0]))])
@@ -102,7 +109,12 @@ def _read(path: Path, chain: tuple[Path, ...]) -> _Text:
     if not isinstance(base, str):
         text.problem(f"`extends` must be the path of a manifest, got `{base!r}`", ("forge", "extends"))
         return text
-    return _merge(_read(path.parent / base, (*chain, path.resolve())), text)
+    fence = fence or Fence.around(project_of(path))
+    if not fence.holds((path.parent / base).absolute()):
+        hint = f"copy it into the project, or allow its folder in the environment: `{VARIABLE}=/folder`"
+        text.problem(f'`extends = "{base}"` leads out of the project', ("forge", "extends"), hint=hint)
+        return text
+    return _merge(_read(path.parent / base, (*chain, path.resolve()), fence), text)
 
 
 def _parsed(raw: str, shown: str) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _instance(resolver: _Resolver, table: StepTable, found: StepType) -> Any:
     # a seed that is None by default is an offer, not a need
     if "seed" not in values and seed is not None and seed.default is not None:
         values["seed"] = resolver.manifest.seed
-    instance, complaints = structure(found.cls, values, resolver.manifest.root)
+    instance, complaints = structure(found.cls, values, resolver.manifest.root, resolver.manifest.fence)
     for complaint in complaints:
         key = complaint.path[0] if complaint.path else "use"
         resolver.problem(table, key, complaint.message, complaint.hint)

@@ -17,6 +17,7 @@ STATES = ("label_state", "label_source")
 _OTHER = "\0other"
 _SIGN = "\0sign"
 _FEW = 5
+_LONG = 80
 _MOST_VALUES = 50
 """Values from which a column is text or a measure and no label."""
 
@@ -142,3 +143,31 @@ def distributions(table: Path, columns: Sequence[str]) -> dict[str, dict[str, in
 
 def _word(value: Any) -> str:
     return "(none)" if value is None else str(value)
+
+
+def first_difference(before: Path, after: Path) -> str:
+    """Say where two tables first differ: their columns, a row's value, or how many rows there are."""
+    import polars as pl
+
+    was, now = pl.read_ipc_schema(before), pl.read_ipc_schema(after)
+    if list(was.items()) != list(now.items()):
+        listed = [f"{n} {was.get(n, 'not there')} → {now.get(n, 'not there')}" for n in dict.fromkeys((*was, *now))]
+        changed = [
+            words for words, n in zip(listed, dict.fromkeys((*was, *now)), strict=True) if was.get(n) != now.get(n)
+        ]
+        return f"columns: {', '.join(changed) or 'in another order'}"
+    old, new = pl.read_ipc(before), pl.read_ipc(after)
+    for number, (a, b) in enumerate(zip(old.iter_rows(), new.iter_rows(), strict=False), start=1):
+        # by their text, for NaN is unequal to itself
+        column = next((n for n, x, y in zip(was, a, b, strict=True) if repr(x) != repr(y)), None)
+        if column is not None:
+            x, y = (_excerpt(row[list(was).index(column)]) for row in (a, b))
+            return f"row {number}, `{column}`: {x} → {y}"
+    if old.height != new.height:
+        return f"{old.height:,} rows → {new.height:,} rows"
+    return "every value is equal, their bytes are not"
+
+
+def _excerpt(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONG else text[: _LONG - 1] + "…"

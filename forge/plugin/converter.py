@@ -12,6 +12,7 @@ import cattrs
 from cattrs.errors import AttributeValidationNote, ClassValidationError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn
 
+from forge.core.fence import Fence
 from forge.core.files import File, Files
 from forge.plugin.complaints import is_literal, is_sequence, is_table, is_union, toml_text, type_name
 
@@ -19,8 +20,11 @@ _WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a s
 
 
 @lru_cache(maxsize=8)
-def strict_converter(root: Path) -> cattrs.Converter:
-    """Return a converter that looks files up below *root* and takes nothing for what it is not."""
+def strict_converter(root: Path, fence: Fence | None = None) -> cattrs.Converter:
+    """Return a converter that looks files up below *root* and takes nothing for what it is not.
+
+    With a *fence* values come out of a manifest: paths must stay inside, and files come by their paths alone.
+    """
     converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
 
     def primitive(wanted: type) -> Any:
@@ -34,8 +38,8 @@ def strict_converter(root: Path) -> cattrs.Converter:
 
     for wanted in _WORDS:
         converter.register_structure_hook(wanted, primitive(wanted))
-    converter.register_structure_hook(File, lambda value, _: _file(value, root))
-    converter.register_structure_hook(Files, lambda value, _: _files(value, root))
+    converter.register_structure_hook(File, lambda value, _: _file(value, root, fence))
+    converter.register_structure_hook(Files, lambda value, _: _files(value, root, fence))
     converter.register_structure_hook_func(is_literal, _literal)
     converter.register_structure_hook_factory(is_union, lambda t: _union(t, converter))
     converter.register_structure_hook_factory(is_sequence, lambda t: _sequence(t, converter))
@@ -109,25 +113,31 @@ def _sequence(wanted: Any, converter: cattrs.Converter) -> Any:
     return hook
 
 
-def _file(value: Any, root: Path) -> File:
-    if isinstance(value, Mapping) and set(value) == {"file"}:
+def _file(value: Any, root: Path, fence: Fence | None) -> File:
+    if fence is None and isinstance(value, Mapping) and set(value) == {"file"}:
         return File(value["file"][0], Path(value["file"][1]))
     if not isinstance(value, str):
         raise TypeError(f"must be the path of a file, got `{toml_text(value)}`")
+    if fence is not None:
+        fence.check(value)
     path = root / value
     if not path.is_file():
         raise ValueError(f"there is no file `{value}` below `{root}`")
     return File(path.name, path)
 
 
-def _files(value: Any, root: Path) -> Files:
-    if isinstance(value, Mapping) and set(value) == {"files", "pattern"}:
+def _files(value: Any, root: Path, fence: Fence | None) -> Files:
+    if fence is None and isinstance(value, Mapping) and set(value) == {"files", "pattern"}:
         return Files(value["pattern"], tuple(File(name, Path(path)) for name, path in value["files"]))
     if not isinstance(value, str):
         raise TypeError(f"must be a path or a glob, got `{toml_text(value)}`")
     if not value.strip():
         raise ValueError("must be a path or a glob, got an empty string")
+    if fence is not None:
+        fence.check(value)
     files = Files.match(value, root)
     if not files:
         raise ValueError(f"no file matches `{value}` below `{root}`")
+    if fence is not None:
+        fence.check_links(files)
     return files

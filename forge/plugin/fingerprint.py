@@ -62,6 +62,26 @@ def fingerprint(
     return found
 
 
+def name_of(module: str, definition: str) -> str:
+    """Return a definition as people find it: ``forge_text/filters.py: function keep``."""
+    if module.endswith("/*"):
+        return f"{module[:-2].replace('.', '/')}/{definition}"
+    path = _source(module)
+    package = path is not None and path.name == "__init__.py"
+    file = module.replace(".", "/") + ("/__init__.py" if package else ".py")
+    return f"{file}: {_kind_of(path, definition)}{definition}" if definition else f"{file}: module level"
+
+
+def _kind_of(path: Path | None, definition: str) -> str:
+    """Return ``class`` or ``function`` and a blank; nothing where the source no longer says."""
+    try:
+        body = ast.parse(path.read_bytes()).body if path is not None else []
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    kinds = {ast.ClassDef: "class ", ast.FunctionDef: "function ", ast.AsyncFunctionDef: "function "}
+    return next((kinds[type(n)] for n in body if type(n) in kinds and getattr(n, "name", "") == definition), "")
+
+
 def digest_data(path: Path) -> str:
     """Return the digest of a data file's bytes."""
     return digest_bytes(path.read_bytes())

@@ -19,28 +19,34 @@ from cattrs.errors import (
 )
 
 from forge.core.errors import ForgeError, PluginError
+from forge.core.fence import Fence
 from forge.core.files import File, Files
 from forge.plugin.complaints import Complaint, complaints, type_name
 from forge.plugin.converter import strict_converter
 from forge.plugin.registry import UNKEYED
 
 
-def structure(cls: type, values: Mapping[str, Any], root: Path) -> tuple[Any, list[Complaint]]:
-    """Return an instance of *cls* made of *values*, or None and all complaints; files are looked up below *root*."""
+def structure(
+    cls: type, values: Mapping[str, Any], root: Path, fence: Fence | None = None
+) -> tuple[Any, list[Complaint]]:
+    """Return an instance of *cls* made of *values*, or None and all complaints; files are looked up below *root*.
+
+    With a *fence* the values come out of a manifest, and none of their paths may lead out of it.
+    """
     types_of(cls)
     try:
-        return strict_converter(root).structure(dict(values), cls), []
+        return strict_converter(root, fence).structure(dict(values), cls), []
     except ClassValidationError as error:
-        return None, _refusals(cls, values, root) or complaints(error, (), cls)
+        return None, _refusals(cls, values, root, fence) or complaints(error, (), cls)
     except (ValueError, TypeError) as error:
         return None, [Complaint((), str(error))]
 
 
-def _refusals(cls: type, values: Mapping[str, Any], root: Path) -> list[Complaint]:
+def _refusals(cls: type, values: Mapping[str, Any], root: Path, fence: Fence | None) -> list[Complaint]:
     """Return what the validators say, each of its own parameter; attrs itself stops at the first and names none."""
     try:
         with attrs.validators.disabled():
-            instance: Any = strict_converter(root).structure(dict(values), cls)
+            instance: Any = strict_converter(root, fence).structure(dict(values), cls)
     except (ClassValidationError, ForgeError, ValueError, TypeError):
         return []
     found = []

@@ -118,7 +118,7 @@ class Worker:
         with store.staging() as staging:
             out = staging / "out"
             out.mkdir()
-            if job.kind == "check":
+            if job.kind in ("check", "labeler"):
                 _keep_files(instance, store)
             inputs, trees = _inputs(store, job)
             work = Work(job, instance, inputs, trees, out, ledger, store)
@@ -178,7 +178,7 @@ def _inputs(store: Store, job: Job) -> tuple[dict[str, Artifact], dict[str, Stor
 
 
 def _keep_files(instance: Any, store: Store) -> None:
-    """Store the files that a check reads from outside, so that `forge verify` can repeat it anywhere."""
+    """Store the files that a check or a labeler reads from outside, so that both can be looked into anywhere."""
     for files in files_of(instance).values():
         store.publish_tree(Tree({f.name: attrs.evolve(store.add_copy(f.path), executable=False) for f in files}))
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import attrs
 
-from forge.core.artifact import Member, Tree
+from forge.core.artifact import Member, Tree, name_fault
 from forge.core.digest import canonical, digest_bytes, digest_file
 from forge.core.errors import StepError, StoreError
 from forge.store.signatures import signature
@@ -161,6 +161,8 @@ class Store:
 
     def _add_below(self, folder: Path, known: Brought, *, durable: bool) -> dict[str, Member]:
         members: dict[str, Member] = {}
+        if folder.is_symlink():
+            raise StepError("the step put a link in the place of its folder", hint="fill the folder that it is given")
         prefix = f"{folder}{os.sep}"
         for base, folders, names in os.walk(folder):
             folders.sort()
@@ -169,12 +171,14 @@ class Store:
                 raise StepError(f"`{linked[0]}` is a link", hint="an artifact holds files and folders only")
             for name in sorted(names):
                 path = os.path.join(base, name)
+                inner = path[len(prefix) :]
+                if (fault := name_fault(inner)) is not None:
+                    raise StepError(f"a file of the step can't be called `{inner!a}`: {fault}")
                 info = os.lstat(path)
                 digest, found = known.get(path, ("", ()))
                 fits = bool(digest) and signature(info) == found
                 # what was brought in from elsewhere can be brought in again
-                member = self._add(path, info, digest if fits else "", durable=durable and not fits)
-                members[path[len(prefix) :]] = member
+                members[inner] = self._add(path, info, digest if fits else "", durable=durable and not fits)
         return members
 
     def publish_tree(self, tree: Tree, *, durable: bool = True) -> Tree:

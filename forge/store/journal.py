@@ -58,6 +58,10 @@ class Journal:
         """Say whether a reply is written down for *key*."""
         return key in self._loaded()
 
+    def keys(self) -> list[str]:
+        """Return the keys of all replies."""
+        return list(self._loaded())
+
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the reply that is written down for *key*."""
         line = self._loaded().get(key)

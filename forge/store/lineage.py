@@ -140,7 +140,7 @@ class Lineage:
         def follow(record: Record, path: frozenset[str]) -> Iterator[tuple[Record, frozenset[str]]]:
             inputs = {}
             for name, digest in record.inputs.items():
-                candidates = self._candidates(digest, record, path | {record.key})
+                candidates = self.candidates(digest, record, path | {record.key})
                 inputs[name] = candidates[0] if candidates else None
                 if candidates:
                     yield self.records[candidates[0].key], path | {record.key}
@@ -170,7 +170,7 @@ class Lineage:
         links = []
         for key in found:
             record = self.records[key]
-            candidates = {n: self._candidates(d, record, frozenset((key,))) for n, d in record.inputs.items()}
+            candidates = {n: self.candidates(d, record, frozenset((key,))) for n, d in record.inputs.items()}
             # what was followed is named before an equal that is no part of this way
             inputs = {
                 name: next((made for made in several if made.key in found), several[0]) if several else None
@@ -188,6 +188,13 @@ class Lineage:
                     found.setdefault(key, []).append(path.stem.rpartition("-")[0])
         return found
 
+    def candidates(self, digest: str, taker: Record, path: frozenset[str]) -> list[Made]:
+        """Return what may have made an input, the most likely first: the newest that was there when it was taken."""
+        found = [m for m in self.made.get(digest, ()) if m.key not in path]
+        own = [m for m in found if digest not in self.records[m.key].inputs.values()] or found
+        newest = sorted(own, key=lambda m: (self.records[m.key].started, m.key), reverse=True)
+        return sorted(newest, key=lambda m: self.records[m.key].started > taker.started)
+
     # ---------------------------------------------------------------- inner
 
     def _targets(self) -> list[Target]:
@@ -198,13 +205,6 @@ class Lineage:
             *(Target("tree", digest) for digest in sorted(self.trees.keys() | self.files.keys())),
             *(Target("file", digest) for digest in sorted(files)),
         ]
-
-    def _candidates(self, digest: str, taker: Record, path: frozenset[str]) -> list[Made]:
-        """Return what may have made an input, the most likely first: the newest that was there when it was taken."""
-        found = [m for m in self.made.get(digest, ()) if m.key not in path]
-        own = [m for m in found if digest not in self.records[m.key].inputs.values()] or found
-        newest = sorted(own, key=lambda m: (self.records[m.key].started, m.key), reverse=True)
-        return sorted(newest, key=lambda m: self.records[m.key].started > taker.started)
 
     def _takers(self, record: Record) -> list[Record]:
         """Return the actions that took the artifact of *record* or a part of it."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import forge
 from forge_files.any import AnyFiles
 from forge_files.copy import CopyOut
+from forge_files.unpack import Unpack
 
 
 @forge.hookimpl
 def forge_register(register: forge.Register) -> None:
-    """Register the sources of files, and `files.copy`."""
+    """Register the sources of files, archives, and `files.copy`."""
     from forge_files.csv_source import FilesCsv
     from forge_files.json_source import FilesJson, FilesJsonl
     from forge_files.parquet_source import FilesParquet
@@ -21,4 +22,5 @@ def forge_register(register: forge.Register) -> None:
     register.source("csv", FilesCsv, version="1")
     register.source("text", FilesText, version="1")
     register.source("parquet", FilesParquet, version="1")
+    register.transform("unpack", Unpack, version="1")
     register.exporter("copy", CopyOut, version="1", inputs=("files",))

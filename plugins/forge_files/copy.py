@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _inside(_instance: object, _attribute: object, value: str) -> None:
     path = PurePosixPath(value)
     if not path.parts or path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"`to` must be a path below the project, got `{value}`")
+        raise ValueError(f"`to` must be a path below the project (`forge get` writes elsewhere), got `{value}`")
 
 
 @attrs.frozen

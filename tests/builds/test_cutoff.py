@@ -98,7 +98,7 @@ def test_a_plan_says_what_would_run_and_why_without_running_it(built_last):
 def test_explain_names_the_definition_that_changed(built_last):
     built_last.plugin("toy", TOY.replace('"".join(before) + self.text', '"".join(before) + self.text * 2'))
     said = built_last.forge("explain", "forge.toml", "one").stdout
-    assert "code toy_plugin.py: Write" in said
+    assert "code toy_plugin.py: class Write" in said
 
 
 def test_equal_steps_run_once_and_both_have_the_result(built):

@@ -214,3 +214,17 @@ def test_a_build_answers_in_json_from_what_another_form_left(settled):
     taken = snapshots()
     assert '"status": "hit"' in settled.forge("build", "forge.toml", "--json").stdout
     assert taken == snapshots() != {}
+
+
+def test_no_short_cut_follows_a_new_link_out_of_the_data(toy, tmp_path_factory):
+    toy.write("words/a.txt", "a\nbee\n")
+    toy.manifest(BASE)
+    assert [0, 0] == [toy.build().exit_code for _ in range(2)]
+    secret = tmp_path_factory.mktemp("outside") / "secret.txt"
+    secret.write_text("secret\n")
+    (toy.root / "words/b.txt").symlink_to(secret)
+    time.sleep(0.1)
+    result = toy.forge("build", "forge.toml", "--jobs", "1")
+    assert (2, True) == (result.exit_code, "`b.txt` is a link that leads out of `words`" in result.stderr), (
+        result.stderr
+    )

@@ -121,7 +121,7 @@ def test_rows_are_matched_by_id(project):
     assert {"text": 1} == changes["columns"]
     assert {"added": ["s", "t"], "removed": ["p"], "changed": ["r"]} == changes["examples"]
     assert [3, 4] == found["rows"]["rows"]
-    assert ["file path changed"] == found["rows"]["because"]
+    assert ["input rows changed"] == found["rows"]["because"]
     assert {"1": [2, 3]} == {v: n for v, n in found["levels"]["labels"]["level"].items() if n[0] != n[1]}
     said = project.forge("diff", "forge.toml", "--set-b", "file=b.json").stdout
     assert "rows: 2 added, 1 removed, 1 changed" in said
@@ -130,7 +130,7 @@ def test_rows_are_matched_by_id(project):
 
 def test_a_step_that_ended_in_the_same_bytes_is_said_to_be_equal(project):
     assert 0 == project.build("--set", "file=b.json").exit_code
-    assert ("equal result", ["input rows changed"]) == tuple(
+    assert ("equal result", ["input rows: rows.arrow changed"]) == tuple(
         diff(project, "forge.toml", "--set-b", "file=b.json")["model"][n] for n in ("same", "because")
     )
 

@@ -46,3 +46,22 @@ def test_the_size_is_that_of_all_members():
 def test_anything_else_is_a_damaged_tree(value):
     with pytest.raises(StoreError, match="a tree in the store is damaged"):
         Tree.from_json(value)
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/x", "../x", "a/../../x", "a//b", "", "a/", "./a", "a/.", "C:x", "c:/x", "a\\b", "a\0b"]
+)
+def test_a_tree_whose_names_lead_elsewhere_is_refused(name):
+    with pytest.raises(StoreError, match="is refused"):
+        Tree.from_json({"a": ["1" * 64, 3], name: ["1" * 64, 3]})
+
+
+@pytest.mark.parametrize("name", ["a", "...", "..a/b..", "a b/空.txt", "-", "ab:c"])
+def test_plain_names_are_no_fault(name):
+    assert [name] == list(Tree.from_json({name: ["1" * 64, 3]}).members)
+
+
+@pytest.mark.parametrize("digest", ["../" * 20 + "etc/passwd", "1" * 63, "G" * 64, ""])
+def test_a_member_whose_digest_is_a_path_is_refused(digest):
+    with pytest.raises(StoreError, match="has no digest"):
+        Tree.from_json({"a": [digest, 3]})

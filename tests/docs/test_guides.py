@@ -2,11 +2,23 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from forge.plan.load import load
+from forge.plan.resolve import resolve
+from forge.testing import ForgeProject
+
 ROOT = Path(__file__).parents[2]
+
+
+def blocks(guide, language):
+    text = (ROOT / f"docs/guides/{guide}.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def test_the_tests_of_the_plugin_guide_pass(tmp_path):
@@ -97,3 +109,31 @@ def test_the_manifest_of_the_cleaning_guide_builds(forge_project):
     assert {"ran"} == set(result.statuses.values())
     assert 12 == result.steps["band"].rows_out
     assert "a key" not in result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Give a project with the examples and the manifest of the guide on lineage."""
+    project = ForgeProject(tmp_path_factory.mktemp("guide"))
+    shutil.copytree(ROOT / "examples", project.root / "examples")
+    [manifest] = blocks("lineage", "toml")
+    project.manifest(manifest, "small.toml")
+    return project
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_lineage_guide_work_in_their_order(project):
+    commands = [line[2:] for block in blocks("lineage", "console") for line in block.splitlines()]
+    assert len(commands) > 10
+    for command in commands:
+        forge, *arguments = command.split()
+        result = project.forge(*arguments)
+        assert ("forge", 0) == (forge, result.exit_code), (command, result.stderr)
+
+
+def test_the_manifest_of_the_guide_on_others_archives_resolves(tmp_path):
+    [manifest] = blocks("untrusted", "toml")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/corpus.tar.gz").write_bytes(b"")
+    (tmp_path / "x.toml").write_text(manifest)
+    assert ["raw", "corpus"] == list(resolve(load(tmp_path / "x.toml")).steps)

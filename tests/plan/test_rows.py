@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from forge.plan.rows import distributions, new_columns, row_changes
+from forge.plan.rows import distributions, first_difference, new_columns, row_changes
 
 
 @pytest.fixture
@@ -73,3 +73,23 @@ def test_values_are_counted_where_they_are_few(table):
         "flags": {"x": 40, "y": 20},
         "seen": {"(none)": 20, "False": 20, "True": 20},
     } == distributions(after, columns)
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ({"a": [1.0, 2.5], "b": [["x"], None]}, "row 2, `a`: 2.0 → 2.5"),
+        ({"a": [1.0, 2.0], "b": [["y"], None]}, "row 1, `b`: ['x'] → ['y']"),
+        ({"a": [1.0], "b": [["x"]]}, "2 rows → 1 rows"),
+        ({"a": [1, 2], "b": [["x"], None]}, "columns: a Float64 → Int64"),
+        ({"b": [["x"], None], "a": [1.0, 2.0]}, "columns: in another order"),
+        ({"a": [1.0, 2.0], "b": [["x"], None]}, "every value is equal, their bytes are not"),
+    ],
+)
+def test_the_first_difference_of_two_tables_is_named(table, after, expected):
+    assert expected == first_difference(table({"a": [1.0, 2.0], "b": [["x"], None]}), table(after))
+
+
+def test_what_is_no_number_is_equal_to_itself(table):
+    nan = {"a": [float("nan"), 1.0]}
+    assert "every value is equal, their bytes are not" == first_difference(table(nan), table(nan))

@@ -1,9 +1,12 @@
 import errno
 import os
+import socket
+import stat
+from pathlib import Path
 
 import pytest
 
-from forge.core.digest import digest_bytes
+from forge.core.digest import canonical, digest_bytes, digest_value
 from forge.core.errors import StepError, StoreError
 from forge.store.base import Store, remove
 
@@ -62,6 +65,56 @@ def test_a_link_is_no_member(store, folder, link):
     (folder / "link").symlink_to("a.txt" if link == "file" else "sub")
     with pytest.raises(StepError, match="`link` is"):
         store.add_tree(folder)
+
+
+def _socket(path):
+    with socket.socket(socket.AF_UNIX) as each:
+        each.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.symlink_to("nowhere"),
+        lambda path: path.symlink_to("a.txt"),
+        lambda path: path.symlink_to("/etc/passwd"),
+        lambda path: path.symlink_to("/etc"),
+        os.mkfifo,
+        _socket,
+        lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3)),
+    ],
+    ids=["broken link", "link inside", "link outside", "link to a folder", "pipe", "socket", "device"],
+)
+def test_what_is_no_plain_file_is_refused_by_name(store, folder, make, monkeypatch):
+    monkeypatch.chdir(folder)  # a socket's path is short
+    try:
+        make(Path("odd"))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    with pytest.raises(StepError, match="`odd` is"):
+        store.add_tree(folder)
+    assert [] == list((store.root / "trees").rglob("*.json"))
+
+
+def test_a_link_in_the_place_of_the_folder_is_refused(store, folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(StepError, match="a link in the place of its folder"):
+        store.add_tree(tmp_path / "link")
+
+
+def test_a_file_whose_name_leads_elsewhere_on_another_machine_is_refused(store, folder):
+    (folder / "C:\\x").write_text("x")
+    with pytest.raises(StepError, match="a backslash"):
+        store.add_tree(folder)
+
+
+def test_a_tree_with_a_planted_name_is_neither_read_nor_complete(store):
+    member = ["1" * 64, 3]
+    digest = digest_value("tree", {"../../planted": member})
+    store.write(store.tree_path(digest), canonical({"../../planted": member}))
+    with pytest.raises(StoreError, match="is refused"):
+        store.tree(digest)
+    assert None is store.complete(digest)
 
 
 def test_a_damaged_object_is_set_aside_and_reported(store, folder, tmp_path):
