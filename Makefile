@@ -12,7 +12,7 @@ LEAN := $(CURDIR)/$(VENV)/llama-lean.cmake
 LLAMA_CMAKE := -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(LEAN)
 HAS_GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo yes)
 
-.PHONY: student install install-core test check format bench docs clean
+.PHONY: student install install-core test kills check format bench docs clean
 
 student: install  ## install everything and build the student pipeline at quickstart size
 	$(BIN)/forge build manifests/quickstart.toml
@@ -44,6 +44,9 @@ $(VENV)/installed: pyproject.toml Makefile
 
 test: install  ## the whole test suite
 	$(BIN)/python -m pytest
+
+kills: install  ## builds that are killed at 220 random moments, and before every single change of the store: ten minutes
+	FORGE_KILLS=220 $(BIN)/python -m pytest -s tests/faults/test_kill.py
 
 check: install  ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ import attrs
 
 import forge
 from forge.cli.answer import document, summary
-from forge.cli.snapshot import FINISHED, FORMAT, FORMS, path_of, place_of
+from forge.cli.snapshot import FINISHED, FORMAT, FORMS, path_of, place_of, seal_of
 from forge.core.errors import StoreError
 from forge.core.files import fixed_part
 from forge.plan.frozen import freeze, refrozen
@@ -46,7 +46,7 @@ def take(  # what a build was given, what it made, and when
     known = build.known_now()
     made = [_line(path) for path in (*build.delivered, *_made(project, known))]
     if lines[0] is not None and lines[1] is not None:
-        _write_snapshot(arguments, project, place_of(arguments), [lines[0], lines[1], made], known, answers)
+        _write_snapshot(arguments, project, place_of(arguments), [lines[0], lines[1], made], known, answers, build.name)
         frozen = freeze(build.keys) | {"watched": watched, "options": dict(options)}
         _write(project, graph_path(arguments), json.dumps(frozen, ensure_ascii=False, separators=(",", ":")))
 
@@ -78,7 +78,7 @@ def retake(  # the same, and what was noted before
     if lines is None:
         return
     parts = [old.fixed, [*kept.values(), *lines], list(made.values())]
-    _write_snapshot(arguments, project, old.place, parts, known, _answers(project, _hits(outcome)))
+    _write_snapshot(arguments, project, old.place, parts, known, _answers(project, _hits(outcome)), build.name)
     if refrozen(frozen, {name: project.graph.steps[name] for name in build.changed}) or fresh != {
         name: watched[name] for name in fresh
     }:
@@ -98,12 +98,15 @@ def _write_snapshot(  # the parts of the text, in their order
     files: list[list[str]],
     known: Mapping[str, Known],
     answers: Mapping[str, str],
+    name: str,
 ) -> None:
-    steps = [f"{name} {each.key} {each.tree}" for name, each in known.items()]
+    steps = [f"{step} {each.key} {each.tree}" for step, each in known.items()]
     parts = [*files, steps, *(answers[form].split("\n") if answers.get(form) else [] for form in FORMS)]
     lines = [line for part in parts for line in part]
     if not any("\n" in line for line in (place, *lines)):  # a path with a line end can't be told from two
-        _write(project, path_of(arguments), "\n".join([FORMAT, place, " ".join(str(len(p)) for p in parts), *lines]))
+        text = "\n".join([FORMAT, place, " ".join(str(len(p)) for p in parts), *lines])
+        with suppress(UnicodeEncodeError):  # what can't be read again is not worth noting
+            _write(project, path_of(arguments), f"{text}\n{seal_of(text)} {name}")
 
 
 def _write(project: Project, path: str, text: str) -> None:

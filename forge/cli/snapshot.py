@@ -6,7 +6,8 @@ them are as they were, the answer is what it was, with every step a hit. Where n
 goes on from the graph that was kept beside the snapshot (`forge.cli.incremental`). Anything else, and anything
 unexpected, and the build takes the full way. Only built-in modules are imported here.
 
-A snapshot is a text: a head, a line for each file, a line for each step, and the answers. `forge.cli.note` writes it.
+A snapshot is a text: a head, a line for each file, a line for each step, the answers, and a
+seal with the build's name. `forge.cli.note` writes it.
 """
 
 from __future__ import annotations
@@ -79,8 +80,9 @@ def answer(arguments: list[str]) -> int | Snapshot | None:
         return None
     try:
         with open(path_of(arguments), encoding="utf-8", newline="") as file:
-            lines = file.read().split("\n")
-        if lines[0] != FORMAT:
+            text, _, seal = file.read().rpartition("\n")
+        lines = text.split("\n")
+        if lines[0] != FORMAT or seal.partition(" ")[0] != seal_of(text):
             return None
         snapshot = Snapshot(lines)
         if not snapshot.holds(place_of(arguments)):
@@ -91,10 +93,19 @@ def answer(arguments: list[str]) -> int | Snapshot | None:
         text = snapshot.answers[form]
     except (OSError, ValueError, KeyError, IndexError):
         return None
+    try:  # noqa: SIM105  # contextlib costs a millisecond
+        os.utime(path_of(arguments))  # a collection goes by which build of a manifest was the last
+    except OSError:
+        pass  # a store that can't be written can't be collected either
     if form == "json":
         text = text.replace(FINISHED, time.strftime("%Y-%m-%dT%H:%M:%S%z"))
     sys.stdout.write(text)
     return 0
+
+
+def seal_of(text: str) -> str:
+    """Return what shows that a snapshot was damaged."""
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def path_of(arguments: list[str]) -> str:

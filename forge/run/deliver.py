@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,14 +82,20 @@ class Delivery:
 
     def _write(self, path: Path, member: Member) -> None:
         self.store.check_object(member.digest)
+        temporary = path.with_name(f".{path.name}.forge")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir() and not path.is_symlink():
                 raise StepError(f"`{path}` is a folder where step `{self.step.name}` puts a file", hint="move it away")
-            temporary = path.with_name(f".{path.name}.forge")
             shutil.copyfile(self.store.object_path(member.digest), temporary)
             temporary.chmod(0o755 if member.executable else 0o644)
             os.replace(temporary, path)
         except (FileExistsError, NotADirectoryError) as error:
             hint = "move it away, or name another `to`"
             raise StepError(f"`{path}` can't be written: a file is in the way", hint=hint) from error
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            name = path.relative_to(self.root)
+            hint = "the result is in the store: make room or allow it, and build again, or name another `to`"
+            raise StepError(f"`{name}` can't be written: {error.strerror or error}", hint=hint) from error

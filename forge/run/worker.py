@@ -7,7 +7,6 @@ once, with everything it started.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import queue
@@ -17,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ from forge.run.ledger import Ledger
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
 from forge.store.base import Store, StoredTree, named_errors
+from forge.store.refusals import refusal
 from forge.store.signatures import signature
 
 if TYPE_CHECKING:
@@ -95,12 +96,10 @@ class Worker:
                     actions.clear(job.key)
         except ForgeError as error:
             return _failed(error.message, error.hint, None, error.exit_code)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                message = f"the disk of the store `{job.store}` is full"
-                return _failed(message, "free some space, or name another store with `--store`", None, 4)
-            return _failed(f"{type(error).__name__}: {error}", None, _plugin_traceback(error), 1)
         except Exception as error:  # noqa: BLE001  # the boundary: a plugin's bug must not take the worker with it
+            refused = refusal(error, Path(job.store))
+            if refused is not None:
+                return _failed(refused.message, refused.hint, None, refused.exit_code)
             return _failed(f"{type(error).__name__}: {error}", None, _plugin_traceback(error), 1)
         return {"event": "done", "ran": True}
 
@@ -122,7 +121,15 @@ class Worker:
                 _keep_files(instance, store)
             inputs, trees = _inputs(store, job)
             work = Work(job, instance, inputs, trees, out, ledger, store)
-            rows = perform(work)
+            try:
+                rows = perform(work)
+            except Exception as error:
+                # asked while what filled the disk still lies there
+                refused = refusal(error, store.root)
+                if refused is None:
+                    raise
+                _print(_plugin_traceback(error))
+                raise refused from error
             unchanged = _check_files(instance, job, store, ledger.seen)
             durable = time.monotonic() - begun >= _WORTH_SYNCING
             tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)
@@ -236,8 +243,14 @@ def _redirect(log: Path) -> None:
 
 def _failed(message: str, hint: str | None, trace: str | None, exit_code: int) -> dict[str, Any]:
     if trace:
-        print(trace, file=sys.stderr, flush=True)  # noqa: T201  # the action's log
+        _print(trace)
     return {"event": "failed", "message": message, "hint": hint, "traceback": trace, "exit_code": exit_code}
+
+
+def _print(text: str) -> None:
+    """Write to the action's log, if its disk has room."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _plugin_traceback(error: BaseException) -> str:

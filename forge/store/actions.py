@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -16,7 +17,8 @@ from forge.core.digest import canonical, digest_value
 from forge.core.errors import StoreError
 from forge.core.record import Record
 from forge.store.base import named_errors, remove
-from forge.store.used import touch
+from forge.store.process import birth, lives
+from forge.store.used import alone, touch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,7 +82,7 @@ class Actions:
             found = json.loads(self._build_path(manifest).read_bytes())
         except (OSError, ValueError):
             return {}
-        return dict(found) if isinstance(found, dict) else {}
+        return {n: k for n, k in found.items() if isinstance(k, str)} if isinstance(found, dict) else {}
 
     def remember(self, manifest: str, keys: Mapping[str, str]) -> None:
         """Note the action keys of a manifest's steps, over what was noted before."""
@@ -121,31 +123,36 @@ class Actions:
     def claim(self, key: str) -> Iterator[Heart]:
         """Hold an action for this process while it runs; wait while another holds it.
 
-        A claim is a file that is made by linking, so that one of many wins also over NFS. It is touched as long as
-        this process lives. One whose process is gone, or that another machine has not touched for a minute, is broken.
+        A claim is a file that is made by linking, so that one of many wins also over NFS.
+        One whose process is gone, or that has not been touched for a minute from another machine, is broken;
+        a thread touches it, for a step may work for hours without a word.
         """
         path = self.store.root / "claims" / key
-        heart = Heart(path, f"{socket.gethostname()} {os.getpid()} {time.time_ns()}")
+        heart = Heart(path, f"{socket.gethostname()} {os.getpid()} {time.time_ns()} {birth(os.getpid())}")
         with named_errors(self.store.root):
             heart.take()
-        stopped = threading.Event()
-        beating = threading.Thread(target=heart.beat_until, args=(stopped,), daemon=True)
-        beating.start()
+        over = threading.Event()
+
+        def keep() -> None:
+            while not over.wait(_BEAT):
+                heart.beat()
+
+        threading.Thread(target=keep, daemon=True).start()
         try:
             yield heart
         finally:
-            stopped.set()
-            beating.join()
+            over.set()
             heart.release()
 
 
 @attrs.define
 class Heart:
-    """Keep a claim alive."""
+    """Keep a claim alive; ``seen`` is the last beat of another's, and when this process first saw it."""
 
     path: Path
     text: str
     beat_at: float = 0.0
+    seen: tuple[float, float] = (0.0, 0.0)
 
     def take(self) -> None:
         """Wait until the claim is ours."""
@@ -165,60 +172,59 @@ class Heart:
                 else:
                     return
         finally:
-            own.unlink(missing_ok=True)
+            with suppress(OSError):
+                own.unlink()
 
     def beat(self) -> None:
         """Show that the holder is alive."""
         now = time.monotonic()
         if now - self.beat_at >= _BEAT:
             self.beat_at = now
-            try:
-                os.utime(self.path)
-            except FileNotFoundError:
-                return
-
-    def beat_until(self, stopped: threading.Event) -> None:
-        """Show that the holder is alive until it is done: a step may be silent for longer than a claim lasts."""
-        while not stopped.wait(_BEAT):
             with suppress(OSError):
                 os.utime(self.path)
 
     def release(self) -> None:
         """Give the claim up, if it is still ours."""
-        try:
+        # one that can't be removed any more is dead as soon as this process is
+        with suppress(OSError):
             if self.path.read_text() == self.text:
                 self.path.unlink()
-        except FileNotFoundError:
-            return
 
     def _dead(self, own: Path | None = None) -> bool:
         """Say whether the holder is gone; *own* is a file beside the claim, by whose clock a beat's age is told."""
         try:
             # reading first: opening a file makes NFS ask the server, so that the time is not one it remembers
-            host, pid, _ = self.path.read_text().split()
-            beaten = self.path.stat().st_mtime
+            host, pid, _, *born = self.path.read_text().split()
+            beat = self.path.stat().st_mtime
+            if host == socket.gethostname():
+                return not lives(int(pid), "".join(born))
         except FileNotFoundError:
             return False
         except ValueError:
             return True
-        if host != socket.gethostname():
-            return _clock(own) - beaten > _STALE
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
+        now = time.monotonic()
+        if beat != self.seen[0]:
+            self.seen = (beat, now)
+        # by the clock, or, where one of the two clocks was moved, by what was seen of it
+        return _clock(own) - beat > _STALE or now - self.seen[1] > _STALE
 
     def _break(self) -> None:
-        """Remove a dead claim; renaming first makes sure that only one process does."""
-        grave = self.path.with_name(f".{self.path.name}.dead.{os.getpid()}.{time.time_ns()}")
+        """Remove a dead claim; whoever was first may have made the next one, which is left alone."""
         try:
-            self.path.rename(grave)
-        except FileNotFoundError:
-            return
-        grave.unlink(missing_ok=True)
+            with alone(self.path.parent.parent):
+                if self._dead():
+                    self.path.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+                raise
+            # no locks here: of those who rename it one wins, and what was made since is put back
+            grave = self.path.with_name(f".{self.path.name}.dead.{os.getpid()}.{time.time_ns()}")
+            with suppress(FileNotFoundError):
+                self.path.rename(grave)
+                if not attrs.evolve(self, path=grave)._dead():  # noqa: SLF001  # one module
+                    with suppress(FileExistsError):
+                        os.link(grave, self.path)
+                grave.unlink()
 
 
 def _clock(own: Path | None) -> float:

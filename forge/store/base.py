@@ -53,18 +53,16 @@ class Store:
             try:
                 found = marker.read_text().strip()
             except FileNotFoundError:
-                store._make_folders()
+                store.root.mkdir(parents=True, exist_ok=True)
                 store.write(marker, FORMAT.encode())
                 found = FORMAT
-            if not (store.root / "staging").is_dir():  # a folder that was only pushed to so far
-                store._make_folders()
         if found != FORMAT:
             raise StoreError(f"the store `{root}` has format `{found}`, this forge reads `{FORMAT}`")
-        return store
-
-    def _make_folders(self) -> None:
         for folder in _FOLDERS:
-            (self.root / folder).mkdir(parents=True, exist_ok=True)
+            if not (store.root / folder).is_dir():
+                with named_errors(store.root):
+                    (store.root / folder).mkdir(exist_ok=True)
+        return store
 
     # ---------------------------------------------------------------- objects
 
@@ -110,13 +108,13 @@ class Store:
         try:
             os.link(path, target)
         except FileNotFoundError:
-            os.mkdir(os.path.dirname(target))
+            os.makedirs(os.path.dirname(target), exist_ok=True)  # another process may be as far
             self._publish(path, target, size)
         except FileExistsError:
-            if _size(target) == size and touch(self.root, Path(target)):
+            if _is_sound(target, size) and touch(self.root, Path(target)):
                 os.unlink(path)
                 join(Path(target), Path(path))
-            else:  # what lies there was cut off
+            else:  # what lies there is damaged
                 second = f"{path}.{uuid.uuid4().hex}"
                 os.link(path, second)
                 os.replace(second, target)
@@ -124,7 +122,7 @@ class Store:
             if error.errno not in _NO_LINKS:
                 raise
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            if _size(target) == size and touch(self.root, Path(target)):
+            if _is_sound(target, size) and touch(self.root, Path(target)):
                 os.unlink(path)
             else:
                 os.replace(path, target)
@@ -280,7 +278,8 @@ class Store:
         if size is not None and digest_file(path, size) == digest:
             return
         if size is not None:
-            with named_errors(self.root):
+            # another process may have moved it meanwhile
+            with named_errors(self.root), suppress(FileNotFoundError):
                 path.replace(self.root / "staging" / f"damaged-{digest[:16]}-{uuid.uuid4().hex[:8]}")
         raise self._damaged(digest)
 
@@ -305,11 +304,13 @@ class Store:
         try:
             yield folder
         finally:
-            remove(folder)
+            # what can't be removed is garbage that a collection takes; the reason of a failure must not be lost for it
+            with suppress(OSError):
+                remove(folder)
 
     def write(self, path: Path, data: bytes, *, fresh: bool = False, durable: bool = True) -> None:
         """Write a small file whole or not at all; with *fresh* an existing file is left as it is."""
-        if fresh and _size(path) == len(data) and touch(self.root, path):
+        if fresh and _reads(path, data) and touch(self.root, path):
             return
         with named_errors(self.root):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -323,7 +324,8 @@ class Store:
                 with shared(self.root):
                     temporary.replace(path)
             except BaseException:
-                temporary.unlink(missing_ok=True)
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
                 raise
 
     def write_json(self, path: Path, value: Any, *, durable: bool = True) -> None:
@@ -413,6 +415,22 @@ def _size(path: Path | str) -> int | None:
         return None
 
 
+def _is_sound(path: str, size: int) -> bool:
+    """Say whether an object has the bytes that its name says."""
+    folder, name = os.path.split(path)
+    try:
+        return _size(path) == size and digest_file(path, size) == os.path.basename(folder) + name
+    except (OSError, ValueError):
+        return False
+
+
+def _reads(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False
+
+
 def _sync(path: Path | str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -424,11 +442,15 @@ def _sync(path: Path | str) -> None:
 _NO_LINKS = (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
 """How file systems say that a file can't have another name, or no more of them."""
 
-_REASONS = {
+REASONS = {
     errno.ENOSPC: ("the disk of the store `{root}` is full", "free some space, or name another store with `--store`"),
     errno.EDQUOT: (
         "the quota of the store `{root}` is used up",
         "free some space, or name another store with `--store`",
+    ),
+    errno.EFBIG: (
+        "a file grew larger than the disk of the store `{root}`, or a limit of yours, allows",
+        "see `ulimit -f`, or name another store with `--store`",
     ),
     errno.ENOTDIR: ("the store `{root}` is not a folder", "name another store with `--store`"),
     errno.EROFS: ("the store `{root}` is on a read-only file system", "name another store with `--store`"),
@@ -443,7 +465,7 @@ def named_errors(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _REASONS:
+        if error.errno not in REASONS:
             raise
-        message, hint = _REASONS[error.errno]
+        message, hint = REASONS[error.errno]
         raise StoreError(message.format(root=root), hint=hint) from error

@@ -1,7 +1,8 @@
 """Collect garbage: remove what no root reaches, also while builds run.
 
-Roots are the last build of each manifest (``builds/*.json``), pins, and whatever is young: published, or found by a
-build, since the oldest running build or action began, or within the last hour. A record reaches its artifact, its
+Roots are the last build of each manifest (``builds/*.json``, and the snapshot that answered it last, which may be of
+another variant), pins, and whatever is young: published, or found by a build or named by a snapshot that answered one,
+since the oldest running build or action began, or within the last hour. A record reaches its artifact, its
 inputs and the files it read; journals always stay. `forge.store.used` says how use is noted: `Actions.find` touches
 a record, `Store.add_file` and `Store.publish_tree` touch what they find stored already.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from forge.store.base import Store
 
 Kind = Literal["records", "trees", "objects", "logs", "scratch", "staging", "snapshots"]
+_SEAL = re.compile(r"[0-9a-f]{8} (\S+)")
+"""The last line of a snapshot: its seal, and the name of what is remembered of its manifest."""
 DAY = 86400.0
 _STAGING = DAY
 """Seconds after which what lies in the staging area belongs to nobody, if no older action runs."""
@@ -77,7 +81,7 @@ def survey(store: Store, *, keep_days: float = 0.0) -> Garbage:
     begun = [began for began in leases(store.root).values() if began is not None]
     before = min([now, *begun, *claimed.values()]) - GRACE
     before = min(before, now - keep_days * DAY)
-    roots = roots_of(store)
+    roots = roots_of(store, before)
     records = {path.parent.name + path.stem: path for path in (store.root / "actions").glob("*/*.json")}
     gone = {key: path for key, path in records.items() if key not in roots and _old(path, before)}
     trees, objects = _reached(store, actions, records.keys() - gone.keys())
@@ -102,7 +106,7 @@ def survey(store: Store, *, keep_days: float = 0.0) -> Garbage:
 def collect(store: Store, garbage: Garbage) -> Garbage:
     """Remove what a survey found, except what came into use since, and return what was removed."""
     with named_errors(store.root):
-        roots = roots_of(store)
+        roots = roots_of(store, garbage.before)
         removed = [p for p in garbage.of("records") if _key(p.path) not in roots and _take(store, p, garbage.before)]
         gone = {_key(piece.path) for piece in removed}
         left = {_key(path) for path in (store.root / "actions").glob("*/*.json")}
@@ -153,8 +157,8 @@ def _take(store: Store, piece: Piece, before: float) -> bool:
     return True
 
 
-def roots_of(store: Store) -> set[str]:
-    """Return the keys that the last builds and pins name."""
+def roots_of(store: Store, before: float) -> set[str]:
+    """Return the keys that the last builds and pins name, and the snapshots that answered since a time."""
     keys = {pin.digest for pin in Pins(store).all() if pin.kind == "record"}
     for path in (store.root / "builds").glob("[!.]*.json"):
         try:
@@ -165,6 +169,29 @@ def roots_of(store: Store) -> set[str]:
                 f"`{path}` is damaged, so that what the last build of a manifest needs is not known",
                 hint="remove it, build that manifest again, and then collect",
             ) from error
+    return keys | _answered(store, before)
+
+
+def _answered(store: Store, before: float) -> set[str]:
+    """Return the keys behind the snapshot that was each manifest's last build, and behind all used since a time.
+
+    A build that a snapshot answers writes nothing but the snapshot's own time.
+    """
+    builds = store.root / "builds"
+    found: dict[str, list[tuple[float, set[str]]]] = {}
+    for path in builds.glob("*.snapshot"):
+        with suppress(OSError):
+            snapshot = _snapshot(path)
+            records = {_key(each) for each in _inside(store, snapshot) if each.parent.parent.name == "actions"}
+            sealed = _SEAL.fullmatch(snapshot[-1]) if snapshot else None
+            if sealed:
+                found.setdefault(sealed[1], []).append((path.stat().st_mtime, records))
+    keys: set[str] = set()
+    for name, answers in found.items():
+        newest = max(used for used, _ in answers)
+        # the manifest was built the full way since, if what that remembers is no older
+        since = (builds / f"{name}.json").exists() and not _old(builds / f"{name}.json", newest)
+        keys = keys.union(*(r for used, r in answers if used >= before or (used == newest and not since)))
     return keys
 
 
@@ -214,14 +241,23 @@ def _snapshots(store: Store, going: set[Path]) -> list[Piece]:
     """Return the answers to builds whose results are no longer there."""
     found = []
     for path in (store.root / "builds").glob("*.snapshot"):
-        try:
-            lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-            inside = [Path(line.partition("\t")[0]) for line in lines if line.startswith(f"{store.root}/")]
-        except OSError:
-            inside = [path / "damaged"]
-        if any(each in going or not each.exists() for each in inside):
+        inside = _inside(store, _snapshot(path))
+        if not inside or any(each in going or not each.exists() for each in inside):
             found += [_piece("snapshots", each) for each in (path, path.with_suffix(".graph")) if each.exists()]
     return found
+
+
+def _snapshot(path: Path) -> list[str]:
+    """Return the lines of a snapshot, the last with the name of its build; none if it can't be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+    except OSError:
+        return []
+
+
+def _inside(store: Store, lines: list[str]) -> list[Path]:
+    """Return the files of the store that a snapshot's answer depends on."""
+    return [Path(line.partition("\t")[0]) for line in lines if line.startswith(f"{store.root}/")]
 
 
 def _key(path: Path) -> str:

@@ -5,6 +5,7 @@ A push that is cut off leaves at most objects that nothing names yet; the next o
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def rooted(store: Store) -> list[Record]:
     """Return the records that last builds and pins name and whose artifacts are whole."""
     actions = Actions(store)
-    found = (actions.find(key) for key in sorted(roots_of(store)))
+    found = (actions.find(key) for key in sorted(roots_of(store, math.inf)))
     return [record for record in found if record is not None]
 
 

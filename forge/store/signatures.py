@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from forge.core.digest import digest_file, digest_value
+from forge.core.digest import digest_bytes, digest_file, digest_value
 from forge.core.files import Seen
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ class Signatures:
         What is not asked for until `save` is forgotten then, unless only a part of the manifest is built (*partly*).
         """
         try:
-            known = json.loads((store.root / "builds" / f"{name}.signatures").read_bytes())
+            seal, _, data = (store.root / "builds" / f"{name}.signatures").read_bytes().partition(b"\n")
+            known = json.loads(data) if seal == _seal(data) else {}
         except (OSError, ValueError):
             known = {}
-        known = known if isinstance(known, dict) else {}
         return cls(store, name, known, dict(known) if partly else {})
 
     def seen(self, path: Path) -> Seen:
@@ -77,7 +77,13 @@ class Signatures:
         """Write what is known now, if it moved."""
         if self.used != self.known:
             data = json.dumps(self.used, separators=(",", ":")).encode()
-            self.store.write(self.store.root / "builds" / f"{self.name}.signatures", data, durable=False)
+            path = self.store.root / "builds" / f"{self.name}.signatures"
+            self.store.write(path, _seal(data) + b"\n" + data, durable=False)
+
+
+def _seal(data: bytes) -> bytes:
+    """Return what shows damage: a digest that is remembered wrongly would fail its step in every build."""
+    return digest_bytes(data).encode()
 
 
 def signature(info: os.stat_result) -> tuple[int, ...]:

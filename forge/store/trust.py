@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from forge.core.artifact import Tree
+from forge.core.artifact import Tree, name_fault
 from forge.core.digest import canonical, digest_value
 from forge.core.errors import StoreError, UsageError
 from forge.core.record import Record
@@ -110,6 +110,11 @@ def tree_of(data: bytes, digest: str) -> Tree:
     value = _parsed(data)
     if _digest("tree", value) != digest:
         raise Unfit("is damaged: it does not fit its digest")
+    for name, entry in value.items() if isinstance(value, dict) else ():
+        if name_fault(name) is not None or not _stays(name):
+            raise Unfit(f"names a file outside its folder: `{name!r}`")
+        if isinstance(entry, list) and entry and not is_digest(entry[0]):
+            raise Unfit(f"is no tree of digests: `{name!r}`")
     try:
         tree = Tree.from_json(value)
     except StoreError as error:
@@ -117,11 +122,9 @@ def tree_of(data: bytes, digest: str) -> Tree:
     if tree.digest != digest:
         raise Unfit("is damaged: it is no tree")
     for name, member in tree.members.items():
-        if not _stays(name):
-            raise Unfit(f"names a file outside its folder: `{name!r}`")
         if any(parent in tree.members for parent in _parents(name)):
             raise Unfit(f"names a file below another file: `{name!r}`")
-        if not is_digest(member.digest) or member.size < 0:
+        if member.size < 0:
             raise Unfit(f"is no tree of digests: `{name!r}`")
     return tree
 

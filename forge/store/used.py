@@ -17,6 +17,8 @@ import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from forge.store.process import lives
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -86,13 +88,7 @@ def _holder_lives(host: str, pid: int) -> bool | None:
     """Say whether a process of this machine is there; None for one of another machine."""
     if host != socket.gethostname():
         return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return lives(pid)
 
 
 def _began(name: str) -> float | None:

@@ -155,7 +155,7 @@ def test_a_damaged_object_stops_what_needs_it_and_the_next_build_heals_it(toy):
     damaged.chmod(0o644)
     damaged.write_text("RAWx")
     assert 4 == toy.forge("store", "verify").exit_code
-    toy.plugin("toy", TOY.replace(".upper()", ".upper() + ''"))
+    toy.manifest(CHAIN.replace('use = "toy.upper"', 'use = "toy.write"'))
     second = toy.build()
     assert (4, "failed") == (second.exit_code, second.statuses["two"])
     assert "is damaged or missing" in second.stderr

@@ -208,7 +208,7 @@ def test_the_short_way_says_what_the_full_way_says(settled, form):
 
 def test_a_build_answers_in_json_from_what_another_form_left(settled):
     def snapshots():
-        return {p: p.stat().st_mtime_ns for p in (settled.store / "builds").glob("*.snapshot")}
+        return {p: p.stat().st_ino for p in (settled.store / "builds").glob("*.snapshot")}
 
     settled.forge("build", "forge.toml")
     taken = snapshots()
