@@ -79,18 +79,19 @@ class Worker:
     send: Callable[[dict[str, Any]], None]
     registry: Registry = attrs.Factory(lambda: Registry({}))
     checked: set[str] = attrs.Factory(set)
-    stores: dict[str, Store] = attrs.Factory(dict)
+    stores: dict[str, Actions] = attrs.Factory(dict)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one job, or find that another process has done it meanwhile, and return the last event."""
         try:
-            store = self.stores.get(job.store) or self.stores.setdefault(job.store, Store.open(Path(job.store)))
-            actions = Actions(store)
+            if job.store not in self.stores:
+                self.stores[job.store] = Actions(Store.open(Path(job.store)))
+            actions = self.stores[job.store]
             with actions.claim(job.key) as heart:
                 if actions.find(job.key) is not None:
                     return {"event": "done", "ran": False}
                 self.send({"event": "started"})
-                record = self._perform(job, store, actions, heart.beat)
+                record = self._perform(job, actions.store, actions, heart.beat)
                 actions.publish(record, durable=record.seconds >= _WORTH_SYNCING)
                 if actions.scratch_path(job.key).exists():
                     actions.clear(job.key)

@@ -38,6 +38,7 @@ class Actions:
     """Read and write run records."""
 
     store: Store
+    pulse: Pulse = attrs.field(factory=lambda: Pulse(), eq=False, repr=False)  # noqa: PLW0108  # it is defined below
 
     def find(self, key: str) -> Record | None:
         """Return the record of a finished action if its artifact is whole, else None; what is found is in use."""
@@ -125,24 +126,43 @@ class Actions:
 
         A claim is a file that is made by linking, so that one of many wins also over NFS.
         One whose process is gone, or that has not been touched for a minute from another machine, is broken;
-        a thread touches it, for a step may work for hours without a word.
+        `Pulse` touches it, for a step may work for hours without a word.
         """
         path = self.store.root / "claims" / key
         heart = Heart(path, f"{socket.gethostname()} {os.getpid()} {time.time_ns()} {birth(os.getpid())}")
         with named_errors(self.store.root):
             heart.take()
-        over = threading.Event()
-
-        def keep() -> None:
-            while not over.wait(_BEAT):
-                heart.beat()
-
-        threading.Thread(target=keep, daemon=True).start()
+        self.pulse.join(heart)
         try:
             yield heart
         finally:
-            over.set()
+            self.pulse.leave(heart)
             heart.release()
+
+
+@attrs.define(eq=False)
+class Pulse:
+    """Touch the claims that this process holds, in one thread that starts with the first of them."""
+
+    _hearts: list[Heart] = attrs.Factory(list)
+    _thread: threading.Thread | None = None
+
+    def join(self, heart: Heart) -> None:
+        """Touch a claim from now on."""
+        self._hearts.append(heart)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep, daemon=True)
+            self._thread.start()
+
+    def leave(self, heart: Heart) -> None:
+        """Touch a claim no more."""
+        self._hearts = [each for each in self._hearts if each is not heart]
+
+    def _keep(self) -> None:
+        while True:
+            time.sleep(_BEAT)
+            for heart in self._hearts:
+                heart.beat()
 
 
 @attrs.define
