@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 HEAVY = frozenset(
     {
-        "bitsandbytes", "gguf", "jinja2", "llama_cpp", "matplotlib", "numpy", "openai", "pandas", "peft", "polars",
+        "aiohttp", "bitsandbytes", "gguf", "jinja2", "krippendorff", "llama_cpp", "matplotlib", "numpy", "openai",
+        "pandas", "peft", "polars",
         "pyarrow", "rensa", "scipy", "sklearn", "torch", "transformers", "unsloth",
     }
 )  # fmt: skip

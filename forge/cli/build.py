@@ -41,6 +41,7 @@ def command(
     from forge.cli.answer import document, summary
     from forge.cli.note import take
     from forge.cli.view import BuildView
+    from forge.plan.secrets import require_secrets
     from forge.run.build import Build
     from forge.run.local import LocalExecutor
 
@@ -48,6 +49,7 @@ def command(
     begun = time.time()
     call = click.get_current_context().find_root().obj
     project = options.open_project(manifest, sets, store_path, steps)
+    require_secrets(project.graph, project.store)
     lock = _lock(project) if locked else None
     count = jobs or os.cpu_count() or 1
     with BuildView(quiet=as_json) as view:

@@ -128,4 +128,6 @@ def _in_words(name: str, each: Estimate) -> str:
         )
     elif each.requests:
         parts.append(f"≈ {each.prompt_tokens:,} prompt tokens, estimated from characters")
+    if each.requests and each.money is not None:
+        parts.append(f"{'at most' if each.at_most else '≈'} {each.money:,.4f} by the step's `prices`")
     return "; ".join([found, *parts])

@@ -80,8 +80,24 @@ def _record(project: Project, step: str) -> Record:
         entry = forecast(project.graph.closure([name]), project.store)[name]
         failed = project.store.root / "builds" / "failed" / f"{entry.key}.json"
         if failed.is_file():
-            show_receipt(json.loads(failed.read_text(encoding="utf-8")), name, console())
+            left = json.loads(failed.read_text(encoding="utf-8"))
+            if "findings" in left:
+                show_receipt(left, name, console())
+            else:
+                _unlabelled(console(), left, name)
         raise
+
+
+def _unlabelled(out: Console, left: Any, name: str) -> None:
+    """Print the rows for which a labeler that failed has no labels, as far as it left them."""
+    from rich.markup import escape
+
+    states = ", ".join(f"{count:,} {state}" for state, count in left["states"].items())
+    out.print(f"\n[bold]{escape(name)}[/] [bold red]failed[/]: {left['rows']:,} rows, {states}")
+    for row in left["unlabelled"]:
+        out.print(f"  row {row['row']:,} {row['state']}: {escape(str(row['reason']))}")
+        if row["reply"]:
+            out.print(f"    [dim]{escape(row['reply'])}[/]")
 
 
 def _ledger(out: Console, record: Record) -> None:

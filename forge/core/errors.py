@@ -81,12 +81,16 @@ class Refused(StepError):
 class ProviderBusy(StepError):
     """Say that a provider did not answer now (429, 5xx, a reset, a time-out) and may when it is asked again.
 
-    ``retry_after`` is the wait in seconds that the provider itself asked for.
+    ``retry_after`` is the wait in seconds that the provider itself asked for, ``limited`` says that it was asked
+    too much (429).
     """
 
-    def __init__(self, message: str, retry_after: float | None = None, *, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, retry_after: float | None = None, *, limited: bool = False, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+        self.limited = limited or retry_after is not None
 
 
 class ProviderRefused(StepError):

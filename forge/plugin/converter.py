@@ -94,8 +94,9 @@ def _union(wanted: Any, converter: cattrs.Converter) -> Any:
                 return converter.structure(value, choice)
             except (ValueError, TypeError, IterableValidationError, ClassValidationError) as error:
                 problems.append(error)
-        if len(problems) == 1:
-            raise problems[0]
+        told = [problem for problem in problems if not isinstance(problem, TypeError)]
+        if len(problems) == 1 or (len(told) == 1 and (isinstance(value, Mapping) or File in get_args(wanted))):
+            raise (told or problems)[0]  # of a file or a table it is known what is wrong inside
         raise TypeError(f"must be {type_name(wanted)}, got `{toml_text(value)}`")
 
     return hook

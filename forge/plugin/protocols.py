@@ -62,12 +62,16 @@ class Request:
 
 @attrs.frozen
 class Reply:
-    """Hold what a provider answered, before anything is read out of it."""
+    """Hold what a provider answered, before anything is read out of it.
+
+    ``finish`` is why it stopped (``stop``, ``length``, ``content_filter``), where the provider says so.
+    """
 
     text: str
     model: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    finish: str = ""
 
 
 @runtime_checkable
@@ -139,6 +143,8 @@ class Labeler(Protocol):
     `parse` returns the labels as columns, or raises `forge.Refused`; so does `request` for a row to be skipped.
     `ask` raises `forge.ProviderBusy` where asking again may help, `forge.ProviderRefused` where it won't, and
     an ``async close()``, where the class has one, is awaited at the end of the run.
+    ``secrets()``, where the class has it, names environment variables that must be set before anything runs.
+    `forge.run.labels` lists what else a class may have: pace, caps, stages, voters.
     """
 
     def request(self, row: Mapping[str, Any]) -> Request: ...

@@ -18,7 +18,8 @@ from forge.core.errors import ForgeError, Refused, UsageError
 from forge.plugin.context import DROPPED, TABLE
 from forge.plugin.fingerprint import describe, digest_data, fingerprint
 from forge.plugin.parameters import structure
-from forge.run.labels import _again, _reply, request_key
+from forge.plugin.requests import ballots, request_key
+from forge.run.asking import again, reply_of
 from forge.run.verify import _spec
 from forge.store.journal import Journal
 
@@ -189,23 +190,39 @@ def trace(lineage: Lineage, links: Sequence[Link], registry: Registry, column: s
 
 
 def _requests(labeler: Any, row: Mapping[str, Any], journal: Journal) -> list[Asked]:
+    """Walk a row through the stages of every voter, as far as the journal goes."""
     found: list[Asked] = []
-    request = labeler.request(row)
-    for _ in range(max(1, getattr(labeler, "attempts", 3))):
+    attempts = max(1, getattr(labeler, "attempts", 3))
+    for stages in ballots(labeler):
+        seen = dict(row)
+        for stage in stages:
+            asked, values = _of_stage(stage, stage.request(seen), attempts, journal)
+            found += asked
+            if values is None:
+                break
+            seen |= values
+    return found
+
+
+def _of_stage(
+    stage: Any, request: Any, attempts: int, journal: Journal
+) -> tuple[list[Asked], Mapping[str, Any] | None]:
+    found: list[Asked] = []
+    for _ in range(attempts):
         key = request_key(request)
         entry = journal.get(key)
         if entry is None:
-            return [*found, Asked(key)]
-        reply = _reply(entry)
+            return [*found, Asked(key)], None
+        reply = reply_of(entry)
         model = reply.model or str(request.identity.get("model", ""))
         try:
-            labeler.parse(reply)
+            values: Mapping[str, Any] = stage.parse(reply)
         except Refused as refusal:
             found.append(Asked(key, model, reply.text, refusal.message))
-            request = _again(request, reply, refusal)
+            request = again(request, reply, refusal)
         else:
-            return [*found, Asked(key, model, reply.text)]
-    return found
+            return [*found, Asked(key, model, reply.text)], values
+    return found, None
 
 
 def _columns(path: Path) -> set[str]:

@@ -111,12 +111,17 @@ def _label(work: Work) -> dict[str, int]:
 
 
 def _request(work: Work) -> dict[str, int]:
-    from forge.run.labels import label_rows
+    from forge.run.labels import Incomplete, label_rows
     from forge.store.journal import Journal
 
     journal = Journal(work.store.root / "journals")
     source = next(iter(work.inputs.values())).rows().collect()
-    return _table(work, label_rows(work.instance, source, journal, work.ledger))
+    try:
+        labelled = label_rows(work.instance, source, journal, work.ledger)
+    except Incomplete as failure:
+        work.store.write_json(work.store.root / "builds" / "failed" / f"{work.job.key}.json", failure.report)
+        raise
+    return _table(work, labelled)
 
 
 def _train(work: Work) -> dict[str, int]:

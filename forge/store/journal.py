@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+_GATHER = 0.01  # seconds in which replies gather for one sync: nobody waits for it but the rows themselves
 _HEAD = b'{"key":"'
 _SUM = b'","sum":"'
 _REPLY = b'","reply":'
@@ -39,12 +40,14 @@ class Journal:
     """Keep replies in *folder*, and find them again.
 
     What lies there is read once, when something is first asked for; what other writers add later is not seen.
-    ``damaged`` counts lines that were skipped, ``cut`` files whose last line a crash left unfinished.
+    ``damaged`` counts lines that were skipped, ``cut`` files whose last line a crash left unfinished; ``unsynced``
+    replies are handed in and not on the disk yet.
     """
 
     folder: Path
     damaged: int = attrs.field(default=0, init=False)
     cut: int = attrs.field(default=0, init=False)
+    unsynced: int = attrs.field(default=0, init=False)
     _lines: dict[str, bytes] | None = attrs.field(default=None, init=False)
     _file: BinaryIO | None = attrs.field(default=None, init=False)
     _waiting: list[tuple[str, bytes, asyncio.Future[None]]] = attrs.field(factory=list, init=False)
@@ -76,12 +79,17 @@ class Journal:
         Replies that arrive while others are being synced share the next sync.
         A caller that is cancelled meanwhile leaves its reply to `close`.
         """
+        await asyncio.shield(self.hand_in(key, reply))
+
+    def hand_in(self, key: str, reply: Mapping[str, Any]) -> asyncio.Future[None]:
+        """Take *reply* to be written down, and return what is done once it is on the disk; shield it."""
         loop = asyncio.get_running_loop()
-        done = loop.create_future()
+        done: asyncio.Future[None] = loop.create_future()
         self._waiting.append((key, _encode(reply), done))
+        self.unsynced += 1
         if self._writer is None or self._writer.done():
             self._writer = loop.create_task(self._drain())
-        await asyncio.shield(done)
+        return done
 
     def write(self, entries: Sequence[tuple[str, bytes]]) -> None:
         """Append encoded *entries* to this writer's own file and sync it."""
@@ -114,6 +122,7 @@ class Journal:
 
     async def _drain(self) -> None:
         while self._waiting:
+            await asyncio.sleep(_GATHER)
             batch, self._waiting = self._waiting, []
             try:
                 await asyncio.to_thread(self.write, [(key, reply) for key, reply, _ in batch])
@@ -123,6 +132,8 @@ class Journal:
             else:
                 for _, _, done in batch:
                     _settle(done, None)
+            finally:
+                self.unsynced -= len(batch)
 
     def _open(self) -> BinaryIO:
         if self._file is None:

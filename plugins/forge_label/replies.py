@@ -11,7 +11,19 @@ import forge
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 
-def read_object(text: str) -> dict[str, Any]:
+def read_text(text: str, *, finish: str = "") -> str:
+    """Return a reply that is meant to be read by a model again: without its thoughts, refused if empty or cut off."""
+    text = _THOUGHT.sub("", text).strip()
+    if not text:
+        raise forge.Refused("the reply is empty")
+    if finish == "length":
+        raise forge.Refused("the reply was cut off at `max_tokens`")
+    if not _encodable(text):
+        raise forge.Refused("the reply holds half of a surrogate pair")
+    return text
+
+
+def read_object(text: str, *, finish: str = "") -> dict[str, Any]:
     """Return the JSON object that *text* is, or the only one in it.
 
     A fence or chat around it is put aside. Anything that could be read in two ways is refused: another brace
@@ -30,7 +42,8 @@ def read_object(text: str) -> dict[str, Any]:
         found, end = decoder.raw_decode(text, start)
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        raise forge.Refused(f"the reply's JSON can't be read: {reason}") from None
+        cut = " (it was cut off at `max_tokens`)" if finish == "length" else ""
+        raise forge.Refused(f"the reply's JSON can't be read: {reason}{cut}") from None
     if "}" in text[:start] or "{" in text[end:] or "}" in text[end:]:
         raise forge.Refused("the reply holds more than one JSON object")
     if not _encodable(found):

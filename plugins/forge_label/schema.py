@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -18,6 +19,32 @@ _UNSENT = ("$schema", "$id", "$comment")
 
 
 @attrs.frozen
+class Label:
+    """Describe one label in a manifest's own table: an integer range, or the values that there are."""
+
+    type: Literal["integer", "number", "string", "boolean"] | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    enum: tuple[str | int, ...] = ()
+    description: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        """Want enough to tell a good value from a bad one."""
+        if self.type is None and not self.enum and self.minimum is None and self.maximum is None:
+            raise ValueError("a label needs `enum`, `minimum` and `maximum`, or a `type`")
+
+    def schema(self) -> dict[str, Any]:
+        """Return the label as JSON Schema."""
+        kind = self.type or ("string" if any(isinstance(value, str) for value in self.enum) else "integer")
+        found: dict[str, Any] = {"type": kind}
+        bounds = {"minimum": self.minimum, "maximum": self.maximum}
+        found |= {name: bound for name, bound in bounds.items() if bound is not None}
+        if self.enum:
+            found["enum"] = list(self.enum)
+        return found | ({"description": self.description} if self.description else {})
+
+
+@attrs.frozen
 class Schema:
     """Hold the schema of a reply: ``exact`` to judge by, ``sent`` as a provider's grammar needs it."""
 
@@ -26,27 +53,17 @@ class Schema:
     _validator: Any = attrs.field(eq=False, repr=False)
 
     @classmethod
-    def read(cls, file: forge.File) -> Schema:
-        """Read *file* and make every object in it exact: all its properties, and no others."""
-        import json
-
+    def read(cls, given: forge.File | Mapping[str, Label]) -> Schema:
+        """Read a file or a table and make every object in it exact: all its properties, and no others."""
         from jsonschema.exceptions import SchemaError
 
-        try:
-            raw = json.loads(file.read_bytes())
-        except (ValueError, OSError) as error:
-            raise forge.StepError(f"can't read the schema `{file.name}`: {error}") from error
-        if not isinstance(raw, dict) or raw.get("type") != "object" or not raw.get("properties"):
-            raise forge.StepError(
-                f"the schema `{file.name}` does not describe an object with properties",
-                hint='it begins `{"type": "object", "properties": {…}}`, a property for each label',
-            )
+        raw, name = _raw(given)
         exact = _exact(raw)
         validator = _strict()
         try:
             validator.check_schema(exact)
         except SchemaError as error:
-            raise forge.StepError(f"`{file.name}` is not a JSON Schema: {error.message}") from error
+            raise forge.StepError(f"`{name}` is not a JSON Schema: {error.message}") from error
         return cls(exact, _enumerated(exact), _offline(validator, exact))
 
     @property
@@ -66,6 +83,26 @@ class Schema:
     def _errors(self, values: object) -> Iterable[Any]:
         errors: Iterable[Any] = self._validator.iter_errors(values)
         return errors
+
+
+def _raw(given: forge.File | Mapping[str, Label]) -> tuple[dict[str, Any], str]:
+    """Return the JSON Schema of a file or a table as it stands, and the name that it goes by."""
+    if not isinstance(given, forge.File):
+        return {"type": "object", "properties": {name: label.schema() for name, label in given.items()}}, "schema"
+    if given.path.suffix == ".py":
+        from forge_label.classes import schema_of_file
+
+        return schema_of_file(given), given.name
+    try:
+        raw = json.loads(given.read_bytes())
+    except (ValueError, OSError) as error:
+        raise forge.StepError(f"can't read the schema `{given.name}`: {error}") from error
+    if not isinstance(raw, dict) or raw.get("type") != "object" or not raw.get("properties"):
+        raise forge.StepError(
+            f"the schema `{given.name}` does not describe an object with properties",
+            hint='it begins `{"type": "object", "properties": {…}}`, a property for each label',
+        )
+    return raw, given.name
 
 
 def _exact(node: Any) -> Any:

@@ -102,7 +102,7 @@ def test_requests_are_counted_once_the_rows_are_there(project):
     assert 0 == project.build("band").exit_code
     expected = {"rows": 5, "skipped": 1, "known": 0, "requests": 3, "prompt_tokens": 3, "completion_tokens": None}
     labels = plan(project)["labels"]
-    assert expected | {"by": "characters", "tokens": 3} == labels["labels"]
+    assert expected | {"by": "characters", "tokens": 3, "money": None, "at_most": False} == labels["labels"]
     assert ("run", 5) == (labels["will"], labels["rows_in"])
     said = project.forge("plan", "forge.toml").stdout
     assert "`labels`: 3 requests for 5 rows; 1 rows are skipped; ≈ 3 prompt tokens, estimated from characters" in said
@@ -115,7 +115,7 @@ def test_what_the_journal_has_is_not_asked_for_and_its_replies_measure_tokens(pr
     assert 0 == project.build("band").exit_code
     labels = plan(project)["labels"]["labels"]
     expected = {"rows": 4, "skipped": 0, "known": 2, "requests": 2, "prompt_tokens": 20, "completion_tokens": 6}
-    assert expected | {"by": "replies", "tokens": 26} == labels
+    assert expected | {"by": "replies", "tokens": 26, "money": None, "at_most": False} == labels
 
 
 def test_another_prompt_is_measured_by_the_replies_of_the_same_model(project):
@@ -158,3 +158,39 @@ def test_a_plan_sends_nothing(project):
     result = project.forge("plan", "forge.toml", TOY_DOWN="1")
     assert 0 == result.exit_code
     assert not list((project.store / "journals").iterdir())
+
+
+def test_a_plan_prices_what_would_be_asked(forge_project):
+    source = """
+import attrs, forge
+
+@attrs.frozen
+class Rows:
+    \"\"\"Read two rows.\"\"\"
+
+    def read(self, run):
+        yield [{"text": "one"}, {"text": "two"}]
+
+@forge.hookimpl
+def forge_register(register):
+    register.source("rows", Rows, version="1")
+"""
+    forge_project.plugin("made", source)
+    rows = '[sources.rows]\nuse = "made.rows"\n'
+    step = """
+[labelers.labels]
+use = "label.openai"
+from = "rows"
+base_url = "http://127.0.0.1:1/v1"
+model = "m"
+column = "text"
+prompt_text = "{{ text }} abcdefghi"
+schema = { level = { minimum = 0, maximum = 3 } }
+max_tokens = 1000
+prices = { m = { input = 1.0, output = 2.0 } }
+"""
+    forge_project.manifest(rows + step)
+    assert 0 == forge_project.build("rows").exit_code
+    labels = plan(forge_project)["labels"]["labels"]
+    assert (0.00401, True) == (round(labels["money"], 5), labels["at_most"])
+    assert "at most 0.0040 by the step's `prices`" in forge_project.forge("plan", "forge.toml").stdout

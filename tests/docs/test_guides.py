@@ -5,13 +5,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import forge
 from forge.plan.load import load
 from forge.plan.resolve import resolve
+from forge.plugin.discovery import Registry
+from forge.plugin.parameters import structure
 from forge.testing import ForgeProject
+from forge_label.schema import Schema
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +40,49 @@ def test_the_tests_of_the_plugin_guide_pass(tmp_path):
         check=False,
     )
     assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_steps_of_the_labels_guide_are_what_their_classes_take(tmp_path):
+    files = ["manifests/schemas/student.json", "manifests/prompts/student.md", "annotations/a.csv"]
+    files += ["manifests/prompts/evidence.md", "manifests/prompts/from_evidence.md"]
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    registry, seen, endpoint = Registry(), set(), {}
+    for block in blocks("labels", "toml"):
+        document = tomllib.loads(block.replace("${base_url}", "http://x/v1"))
+        for name, step in ((n, s) for kind, steps in document.items() if kind != "params" for n, s in steps.items()):
+            values = {key: value for key, value in step.items() if key not in {"use", "from"}}
+            if name == "labels":
+                use, values = "label.openai", endpoint | values
+                endpoint = endpoint or values
+                if "prices" in values:
+                    values["model"] = next(iter(values["prices"]))
+            else:
+                use = step["use"]
+            _, complaints = structure(registry.find(use).cls, values, tmp_path)
+            assert [] == complaints
+            seen.add(use)
+    assert {"label.openai", "check.labels", "label.pick", "label.sheet", "label.human"} == seen
+
+
+def test_the_attrs_class_of_the_labels_guide_is_a_schema(tmp_path):
+    [code] = blocks("labels", "python")
+    (tmp_path / "student.py").write_text(code, encoding="utf-8")
+    schema = Schema.read(forge.File("student.py", tmp_path / "student.py"))
+    assert {
+        "depression_level": {"type": "integer", "enum": [0, 1, 2, 3]},
+        "risk_flag": {"type": "string", "enum": ["none", "suicidal", "self_harm", "violence"]},
+    } == schema.sent["properties"]
+    schema.check({"depression_level": 3, "risk_flag": "none"})
+    with pytest.raises(forge.Refused):
+        schema.check({"depression_level": 12, "risk_flag": "none"})
+
+
+def test_the_labels_guide_names_every_source_of_labels():
+    text = (ROOT / "docs/guides/labels.md").read_text(encoding="utf-8")
+    kinds = [kind.use for kind in Registry().plugin("label").types.values()]
+    assert [] == [use for use in kinds if f"`{use}`" not in text and f'"{use}"' not in text]
 
 
 def test_the_commands_of_the_store_guide_run(forge_project, bucket):

@@ -9,6 +9,8 @@ from forge.plugin.discovery import installed
 from forge.testing import check_plugin
 
 OURS = ("counselling", "files", "run", "text", "label", "model", "train", "export", "check", "series", "llamafactory")
+SCHEMA = {"schema": str(Path(__file__).parents[2] / "manifests" / "schemas" / "student.json")}
+REMOTE = {"base_url": "http://localhost:1/v1", "model": "some-model", "prompt_text": "{{ text }}", **SCHEMA}
 EXAMPLES = {
     "llamafactory": {
         "dataset": {
@@ -18,14 +20,18 @@ EXAMPLES = {
         "export": {"form": "alpaca", "template": "qwen", "name": "student", "model": "some-model"},
     },
     "text": {"boilerplate": {"column": "text", "phrases": ["click here"]}},
-    "check": {"table": {"rows": {"least": 1}, "columns": {"id": {"unique": True, "values": {"most": 9}}}}},
+    "check": {
+        "table": {"rows": {"least": 1}, "columns": {"id": {"unique": True, "values": {"most": 9}}}},
+        "labels": {"labels": ["risk_flag"]},
+    },
     "label": {
-        "openai": {
-            "base_url": "http://localhost:1/v1",
-            "model": "some-model",
-            "schema": str(Path(__file__).parents[2] / "manifests" / "schemas" / "student.json"),
-            "prompt_text": "{{ text }}",
-        }
+        "openai": REMOTE,
+        "batch": REMOTE,
+        "gguf": {"model": __file__, "prompt_text": "{{ text }}", **SCHEMA},
+        "replay": {"files": __file__, **SCHEMA},
+        "human": {"sheets": __file__, **SCHEMA},
+        "sheet": SCHEMA,
+        "pick": {"count": 5},
     },
 }
 

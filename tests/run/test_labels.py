@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 import forge
-from forge.run.labels import label_rows, request_key
+from forge.run.labels import ask_rows, label_rows, request_key, shards
+from forge.run.survey import survey
 from forge.store.journal import Journal
 
 
@@ -166,7 +167,7 @@ def test_retry_after_is_waited_for_by_everybody(tmp_path, run):
     started = time.monotonic()
     label(labeler, ["a", "bb"], tmp_path, run)
     assert time.monotonic() - started >= 0.3
-    assert ["a", "a", "bb"] == prompts(labeler)
+    assert ["a", "a", "bb"] == sorted(prompts(labeler))
 
 
 def test_a_row_whose_retries_are_used_up_fails_and_the_next_run_asks_it_alone(tmp_path, run):
@@ -197,7 +198,7 @@ def test_a_row_with_nothing_to_label_is_skipped(tmp_path, run):
 
 def test_a_provider_that_refuses_everything_stops_the_run_at_once(tmp_path, run):
     labeler = Echo(default=forge.ProviderRefused("401 bad key", hint="look at it"), concurrency=2)
-    with pytest.raises(forge.StepError, match="stopped after 0 of 100 requests: 401 bad key") as caught:
+    with pytest.raises(forge.StepError, match="stopped after 0 of 100 rows: 401 bad key") as caught:
         label(labeler, ["x" * n for n in range(1, 101)], tmp_path, run)
     assert len(labeler.asked) <= 2
     assert caught.value.hint.startswith("look at it; every reply so far is kept")
@@ -313,3 +314,85 @@ def test_the_log_names_each_row_that_is_not_labelled(tmp_path):
     [line] = [message for message in run.messages if message.startswith("row ")]
     assert line.startswith("row 1 refused: ")
     assert line.endswith("reply: 七")
+
+
+def test_a_row_that_waits_for_the_disk_or_a_retry_holds_no_request_up(tmp_path, run, monkeypatch):
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (time.sleep(0.1), real(descriptor)))
+    labeler = Echo(concurrency=2, delay=0.005)
+    started = time.monotonic()
+    label(labeler, [str(n) for n in range(40)], tmp_path, run)
+    assert time.monotonic() - started < 2.0  # two at a time behind the disk would take 20 syncs of 0.1 s
+
+
+def test_shards_on_other_machines_share_one_folder_and_their_size_changes_nothing(tmp_path, run):
+    rows = pl.DataFrame({"text": ["x" * (n % 37 + 1) for n in range(1_000)]})
+    whole = label_rows(Echo(), rows, Journal(tmp_path / "whole"), run)
+    for size in (300, 7):
+        folder = tmp_path / str(size)
+        for first, length in shards(rows.height, size):
+            ask_rows(Echo(), rows[first : first + length], Journal(folder), run)
+        last = Echo()
+        assert whole.equals(label_rows(last, rows, Journal(folder), run))
+        assert [] == last.asked
+
+
+@attrs.define
+class Priced(Echo):
+    most_tokens: int | None = None
+    most_money: float | None = None
+
+    def cost(self, prompt_tokens, completion_tokens):
+        return (prompt_tokens + completion_tokens) * 0.01
+
+
+@pytest.mark.parametrize(("cap", "said"), [({"most_tokens": 70}, "70 tokens"), ({"most_money": 0.7}, "0.7")])
+def test_a_cap_stops_the_run_cleanly_and_the_next_one_goes_on(tmp_path, run, cap, said):
+    texts = ["x" * n for n in range(1, 101)]
+    capped = Priced(concurrency=8, delay=0.001, **cap)
+    with pytest.raises(forge.StepError, match=f"the cap of {said}") as caught:
+        label(capped, texts, tmp_path, run)
+    assert "raise the cap to go on" in caught.value.hint
+    assert len(capped.asked) <= 10  # of 7 tokens each
+    assert len(capped.asked) == len(Journal(tmp_path / "j"))
+    again = Echo()
+    label(again, texts, tmp_path, run)
+    assert 100 == len(again.asked) + len(capped.asked)
+
+
+def test_progress_shows_rate_tokens_cost_errors_and_time_left(tmp_path):
+    shown = []
+
+    class Watched(forge.LocalRun):
+        def progress(self, done, total=None, **figures):
+            shown.append((done, total, figures))
+
+    faults = {"x": [forge.ProviderBusy("503")]}
+    label(
+        Priced(faults=faults, delay=0.02, concurrency=1), ["x" * n for n in range(1, 31)], tmp_path, Watched(tmp_path)
+    )
+    done, total, figures = shown[-1]
+    assert (30, 30) == (done, total)
+    assert {"asked": 30, "tokens": 210, "cost": "2.1000", "errors": 1} == {
+        name: value for name, value in figures.items() if name != "rate"
+    }
+    assert "left" in shown[0][2]
+
+
+def test_a_survey_counts_what_would_be_asked_and_what_it_costs(tmp_path, run):
+    rows = pl.DataFrame({"text": ["a", "bb", "bb", "", "ccc"]})
+    fresh = survey(Priced(), rows, Journal(tmp_path / "j"))
+    assert (5, 1, 0, 3) == (fresh.rows, fresh.skipped, fresh.known, fresh.requests)
+    assert ("characters", None, True) == (fresh.by, fresh.completion_tokens, fresh.at_most)
+    label(Echo(faults={"a": ["no"]}), ["a", "bb"], tmp_path, run)
+    partly = survey(Priced(), rows, Journal(tmp_path / "j"))
+    assert (2, 1, "replies") == (partly.known, partly.requests, partly.by)
+    assert (5, 2, 0.07, False) == (partly.prompt_tokens, partly.completion_tokens, partly.money, partly.at_most)
+    assert 0 == survey(Priced(), rows[:2], Journal(tmp_path / "j")).requests
+
+
+def test_a_row_that_several_rows_share_is_asked_for_once_while_it_is_under_way(tmp_path, run):
+    labeler = Echo(concurrency=8, delay=0.02, faults={"a": ["no", "no", "no"]}, completeness=0.0)
+    out = label(labeler, ["a"] * 8, tmp_path, run)
+    assert ["refused"] * 8 == out["label_state"].to_list()
+    assert 3 == len(labeler.asked)

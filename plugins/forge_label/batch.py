@@ -1,0 +1,57 @@
+"""Labels through a provider's batches: half the price, hours later."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs.validators import ge, gt
+
+import forge
+from forge_label.client import Connection
+from forge_label.endpoint import Remote
+
+if TYPE_CHECKING:
+    from forge_label.desk import Desk
+
+
+@attrs.frozen(kw_only=True)
+class Batch(Remote):
+    """Label rows through batches in OpenAI's form: files of requests, answered within a day.
+
+    Parameters are those of `label.openai`; ``prices`` are the batch's own. ``size`` requests go into one batch,
+    ``poll`` is how many seconds lie between two looks at it.
+    A build may be stopped while batches run: the next one finds them in the provider's list, by what they ask, and
+    pays for none twice.
+    """
+
+    window: str = "24h"
+    concurrency: int = forge.setting(50_000, validator=ge(1))
+    size: int = forge.setting(10_000, validator=ge(1))
+    poll: float = forge.setting(30.0, validator=gt(0.0))
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse caps, which can't stop what is under way."""
+        Remote.__attrs_post_init__(self)
+        if self.most_tokens is not None or self.most_money is not None:
+            raise ValueError("a cap can't stop a batch that is under way: label a part of the rows first")
+
+    @property
+    def adaptive(self) -> bool:
+        """Say that failures in a batch say nothing of the pace."""
+        return False
+
+    async def ask(self, request: forge.Request) -> forge.Reply:
+        """Put *request* into the next batch and return what was answered."""
+        return await self._desk.ask(request)
+
+    async def close(self) -> None:
+        """Leave the batches to the provider and close the connections."""
+        await self._desk.close()
+
+    @functools.cached_property
+    def _desk(self) -> Desk:
+        from forge_label.desk import Desk
+
+        return Desk(Connection(self.base_url, self.key_env, self.timeout), self.window, self.size, self.poll)
