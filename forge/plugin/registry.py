@@ -42,6 +42,8 @@ class StepType:
     ``inputs`` names what ``from`` must give (a trailing ``?`` makes one optional); None takes any number.
     ``requires`` are modules that the step imports while it runs, ``extra`` what brings them.
     ``facts`` are distributions whose version the result depends on.
+    ``each_file`` promises of a source that its rows are those of its files, one after the other, each read for itself;
+    ``rowwise`` of a transform that it makes one row of each, whatever the others are: what was done is not done again.
     ``heavy`` steps get the machine for themselves; ``network`` ones are refused by ``--offline``.
     """
 
@@ -57,6 +59,8 @@ class StepType:
     facts: tuple[str, ...] = ()
     heavy: bool = False
     network: bool = False
+    each_file: bool = False
+    rowwise: bool = False
 
     @property
     def use(self) -> str:

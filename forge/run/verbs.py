@@ -11,6 +11,8 @@ import attrs
 from forge.core.errors import CheckFailed, StepError
 from forge.plugin.context import write_rows
 from forge.plugin.registry import MOST_REJECTS
+from forge.run.rowwise import transform_rows
+from forge.run.shards import read_files
 from forge.run.tables import bound_rejects, collect_batches, count_rows, missing, settle, write_rejects
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from forge.core.artifact import Tree
     from forge.plugin.context import Artifact
     from forge.plugin.protocols import Finding
+    from forge.plugin.registry import StepType
     from forge.run.job import Job
     from forge.run.ledger import Ledger
     from forge.store.base import Store, StoredTree
@@ -34,6 +37,7 @@ class Work:
     """Hold what a method works on: the instance, its inputs in order, and the folder to fill."""
 
     job: Job
+    type: StepType
     instance: Any
     inputs: dict[str, Artifact]
     trees: Mapping[str, Tree | StoredTree]
@@ -60,7 +64,8 @@ def perform(work: Work) -> dict[str, int]:
 
 
 def _read(work: Work) -> dict[str, int]:
-    frame, rejects = collect_batches(work.instance.read(work.ledger), work.ledger)
+    batches = read_files(work.instance, work.job, work.ledger, work.store) if work.type.each_file else None
+    frame, rejects = collect_batches(batches or work.instance.read(work.ledger), work.ledger)
     bound_rejects(rejects, frame.height, getattr(work.instance, "most_rejects", MOST_REJECTS))
     write_rejects(rejects, work.out)
     return _table(work, frame)
@@ -76,7 +81,12 @@ def _transform(work: Work) -> dict[str, int]:
 
     frames = [a.rows() for a in work.inputs.values()]
     joined = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
-    return _table(work, settle(work.instance.transform(joined), work.rows_in, work.ledger, work.job.use, joined))
+    made = (
+        transform_rows(work.instance, joined, work.job, work.store)
+        if work.type.rowwise
+        else work.instance.transform(joined)
+    )
+    return _table(work, settle(made, work.rows_in, work.ledger, work.job.use, joined))
 
 
 def _merge(work: Work) -> dict[str, int]:

@@ -121,7 +121,7 @@ class Worker:
             if job.kind in ("check", "labeler"):
                 _keep_files(instance, store)
             inputs, trees = _inputs(store, job)
-            work = Work(job, instance, inputs, trees, out, ledger, store)
+            work = Work(job, found, instance, inputs, trees, out, ledger, store)
             try:
                 rows = perform(work)
             except Exception as error:

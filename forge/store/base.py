@@ -30,7 +30,19 @@ from forge.store.used import shared, touch
 
 FORMAT = "1"
 Brought = Mapping[str, tuple[str, tuple[int, ...]]]
-_FOLDERS = ("objects", "trees", "artifacts", "actions", "claims", "scratch", "staging", "logs", "journals", "builds")
+_FOLDERS = (
+    "objects",
+    "trees",
+    "artifacts",
+    "actions",
+    "claims",
+    "scratch",
+    "staging",
+    "logs",
+    "journals",
+    "builds",
+    "pieces",
+)
 _RECENT = 60.0
 """Seconds for which a file's time is as good as now."""
 _READ_ONLY = 0o444

@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from forge.core.record import Record
     from forge.store.base import Store
 
-Kind = Literal["records", "trees", "objects", "logs", "scratch", "staging", "snapshots"]
+Kind = Literal["records", "trees", "objects", "logs", "scratch", "staging", "snapshots", "pieces"]
 _SEAL = re.compile(r"[0-9a-f]{8} (\S+)")
 """The last line of a snapshot: its seal, and the name of what is remembered of its manifest."""
 DAY = 86400.0
 _STAGING = DAY
 """Seconds after which what lies in the staging area belongs to nobody, if no older action runs."""
+_PIECES = 14 * DAY
+"""Seconds for which a part of a result waits for a build that needs it."""
 _SCRATCH = 7 * DAY
 """Seconds for which a checkpoint waits for the next attempt: a training cut off on Friday goes on on Monday."""
 _LOGS = 7 * DAY
@@ -99,6 +101,7 @@ def survey(store: Store, *, keep_days: float = 0.0) -> Garbage:
     kept = records.keys() - gone.keys()
     pieces += _said(store, set(gone), kept | claimed.keys(), before)
     pieces += _halves(store, set(claimed), before)
+    pieces += [_piece("pieces", path) for path in _idle_pieces(store, before)]
     pieces += _snapshots(store, {piece.path for piece in pieces})
     return Garbage(tuple(sorted(pieces, key=lambda piece: piece.path)), before, len(kept))
 
@@ -140,7 +143,7 @@ def _tidy(store: Store, garbage: Garbage, gone: set[str], left: set[str]) -> Ite
             if _old_below(piece.path, garbage.before):
                 remove(piece.path)
                 yield piece
-    for piece in [*garbage.of("staging"), *garbage.of("snapshots")]:
+    for piece in [*garbage.of("staging"), *garbage.of("snapshots"), *garbage.of("pieces")]:
         if piece.path.is_dir():
             remove(piece.path)
         else:
@@ -204,10 +207,18 @@ def _reached(store: Store, actions: Actions, keys: set[str]) -> tuple[set[str], 
         record = actions.read(key)
         if record is not None:
             trees |= set(named_trees(record))
+    for path in (store.root / "pieces").glob("*/*.json"):
+        with suppress(OSError, ValueError):
+            objects.add(str(json.loads(path.read_bytes())))
     for digest in trees:
         with suppress(StoreError):
             objects |= {member.digest for member in store.tree(digest).members.values()}
     return trees, objects
+
+
+def _idle_pieces(store: Store, before: float) -> list[Path]:
+    old = min(before, time.time() - _PIECES)
+    return [path for path in (store.root / "pieces").glob("*/*.json") if _old(path, old)]
 
 
 def named_trees(record: Record) -> Iterator[str]:

@@ -17,7 +17,7 @@ def forge_register(register: forge.Register) -> None:
     from forge_counselling.student import Student, Trim
     from forge_counselling.unify import Unify
 
-    register.source("psyqa", PsyQA, version="1")
+    register.source("psyqa", PsyQA, version="1", each_file=True)
     register.source("cpsycound", CPsyCounD, version="1")
     register.source("cpsycoune", CPsyCounE, version="1")
     register.transform("questions", Questions, version="1")

@@ -17,8 +17,8 @@ def forge_register(register: forge.Register) -> None:
     from forge_files.text_source import FilesText
 
     register.source("any", AnyFiles, version="1")
-    register.source("json", FilesJson, version="1")
-    register.source("jsonl", FilesJsonl, version="1")
+    register.source("json", FilesJson, version="1", each_file=True)
+    register.source("jsonl", FilesJsonl, version="1", each_file=True)
     register.source("csv", FilesCsv, version="1")
     register.source("text", FilesText, version="1")
     register.source("parquet", FilesParquet, version="1")

@@ -22,7 +22,7 @@ def forge_register(register: forge.Register) -> None:
     reducing = {"requires": ("numpy", "tsdownsample"), "extra": "series", "facts": ("tsdownsample",)}
     register.source("records", Records, version="1")
     register.source("csv", CsvSeries, version="1", **reducing)
-    register.transform("resample", Resample, version="1", inputs=("series",))
+    register.transform("resample", Resample, version="1", inputs=("series",), rowwise=True)
     register.transform("downsample", Downsample, version="1", inputs=("series",), **reducing)
     register.transform("window", Window, version="1", inputs=("series",), **needed)
     register.transform("join", Join, version="1", inputs=("records", "series"), **needed)
