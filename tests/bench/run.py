@@ -1,6 +1,6 @@
 """Print forge's figures beside bare Python and the plain script that people would write, in one run.
 
-usage: run.py [noop] [clean] [train] [series]      (all by default)
+usage: run.py [engine] [ingest] [slope] [clean] [train] [series]      (all but slope by default)
 
 Absolute times move with the machine's load: the ratios are what counts.
 """
@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engine import engine, ingest, slope
 from series import series
 
 ROOT = Path(__file__).parents[2]
@@ -28,20 +29,10 @@ RECORDS = 20_000
 
 def main() -> None:
     """Run the parts that are named on the command line."""
-    parts = sys.argv[1:] or ["noop", "clean", "train", "series"]
+    parts = sys.argv[1:] or ["engine", "ingest", "clean", "train", "series"]
     with tempfile.TemporaryDirectory(prefix="forge-bench-") as folder:
         for part in parts:
-            {"noop": noop, "clean": clean, "train": train, "series": series}[part](Path(folder))
-
-
-def noop(folder: Path) -> None:
-    """Time a build in which everything is a hit, each beside a bare `python -c pass`."""
-    build = [*FORGE, "build", "manifests/student.toml", "labels", "--store", str(folder / "noop")]
-    _timed(build)
-    pairs = [(_timed([sys.executable, "-c", "pass"]), _timed(build)) for _ in range(11)]
-    bare, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(b / a for a, b in pairs)
-    print(f"no-op build        {ours * 1000:8.0f} ms   python -c pass {bare * 1000:.0f} ms   ratio {ratio:.1f}")
+            PARTS[part](Path(folder) / part)
 
 
 def clean(folder: Path) -> None:
@@ -90,6 +81,8 @@ def _steps(command: list[str]) -> list[dict[str, Any]]:
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return list(json.loads(done.stdout)["steps"])
 
+
+PARTS = {"engine": engine, "ingest": ingest, "slope": slope, "clean": clean, "train": train, "series": series}
 
 if __name__ == "__main__":
     main()
