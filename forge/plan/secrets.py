@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from forge.core.errors import ManifestError, Problem
-from forge.plan.forecast import forecast
 
 if TYPE_CHECKING:
     from forge.plan.graph import Graph
@@ -25,6 +24,8 @@ def require_secrets(graph: Graph, store: Store | None = None) -> None:
         and (names := [name for name in found() if not os.environ.get(name, "").strip()])
     }
     if missing and store is not None:
+        from forge.plan.forecast import forecast
+
         there = {name for name, entry in forecast(graph, store).items() if entry.will == "hit"}
         missing = {name: names for name, names in missing.items() if name not in there}
     if not missing:
