@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import attrs
 
@@ -324,25 +324,25 @@ class Store:
         """Write a small file whole or not at all; with *fresh* an existing file is left as it is."""
         if fresh and _reads(path, data) and touch(self.root, path):
             return
+        folder, name = os.path.split(path)
+        temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
         with named_errors(self.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             try:
-                with temporary.open("wb") as file:
+                with _created(temporary) as file:
                     file.write(data)
                     file.flush()
                     if durable:
                         os.fsync(file.fileno())
                 with shared(self.root):
-                    temporary.replace(path)
+                    os.replace(temporary, path)
             except BaseException:
                 with suppress(OSError):
-                    temporary.unlink(missing_ok=True)
+                    os.unlink(temporary)
                 raise
 
     def write_json(self, path: Path, value: Any, *, durable: bool = True) -> None:
         """Write a JSON file whole or not at all."""
-        self.write(path, json.dumps(value, ensure_ascii=False, indent=1).encode(), durable=durable)
+        self.write(path, json.dumps(value, ensure_ascii=False).encode(), durable=durable)
 
 
 @attrs.define
@@ -425,6 +425,14 @@ def _size(path: Path | str) -> int | None:
         return os.stat(path).st_size
     except OSError:
         return None
+
+
+def _created(path: str) -> BinaryIO:
+    try:
+        return open(path, "xb")  # whoever asked closes it
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "xb")
 
 
 def _is_sound(path: str, size: int) -> bool:
