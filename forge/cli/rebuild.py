@@ -51,7 +51,7 @@ def command(
     from forge.plan.lock import environment_differences, input_differences, lock_path, read_lock, sets_of
     from forge.run.local import LocalExecutor
     from forge.run.rebuild import rebuild
-    from forge.store.base import remove
+    from forge.store.disk import remove
 
     del verify  # there is nothing else to be had so far
     lock = read_lock(Path(lock_file) if lock_file else lock_path(Path(manifest)))

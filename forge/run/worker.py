@@ -38,7 +38,9 @@ from forge.run.job import Job
 from forge.run.ledger import Ledger
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
-from forge.store.base import Store, StoredTree, named_errors
+from forge.store.base import Store, StoredTree
+from forge.store.disk import named_errors
+from forge.store.folders import folder_of
 from forge.store.refusals import refusal
 from forge.store.signatures import signature
 
@@ -178,7 +180,7 @@ def _inputs(store: Store, job: Job) -> tuple[dict[str, Artifact], dict[str, Stor
             trees[name] = StoredTree(store, digest)
         else:
             whole = store.tree(digest)
-            place = store.artifact(whole, part)
+            place = folder_of(store, whole, part)
             tree = store.publish_tree(whole.part(part), durable=False) if part else whole
             trees[name] = StoredTree(store, tree.digest, tree)
         inputs[name] = Artifact(name, place, trees[name].digest)

@@ -16,7 +16,7 @@ import attrs
 from forge.core.digest import canonical, digest_value
 from forge.core.errors import StoreError
 from forge.core.record import Record
-from forge.store.base import named_errors, remove
+from forge.store.disk import named_errors, remove
 from forge.store.process import birth, lives
 from forge.store.used import alone, touch
 

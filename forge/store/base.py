@@ -8,7 +8,6 @@ running what; ``scratch/`` what unfinished actions keep; ``staging/`` half-made 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -18,13 +17,15 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import attrs
 
 from forge.core.artifact import Member, Tree, name_fault
 from forge.core.digest import canonical, digest_bytes, digest_file
 from forge.core.errors import StepError, StoreError
+from forge.store.disk import NO_LINKS, created, is_sound, join, named_errors, reads, remove, size_at, sync
+from forge.store.folders import settle
 from forge.store.signatures import signature
 from forge.store.used import shared, touch
 
@@ -46,7 +47,6 @@ _FOLDERS = (
 _RECENT = 60.0
 """Seconds for which a file's time is as good as now."""
 _READ_ONLY = 0o444
-_READ_ONLY_FOLDER = 0o555
 _EXECUTABLE = 0o555
 
 
@@ -94,7 +94,7 @@ class Store:
     def holds(self, member: Member) -> bool:
         """Say whether an object is there at its size; what is found is in use."""
         path = self.object_path(member.digest)
-        if _size(path) != member.size:
+        if size_at(path) != member.size:
             return False
         touch(self.root, path)
         return True
@@ -106,8 +106,8 @@ class Store:
             raise StepError(f"`{name}` is not a plain file", hint="an artifact holds files and folders only")
         digest = digest or digest_file(path, info.st_size)
         target = os.path.join(self.root, "objects", digest[:2], digest[2:])
-        if durable and _size(target) != info.st_size:
-            _sync(path)
+        if durable and size_at(target) != info.st_size:
+            sync(path)
         if time.time() - info.st_mtime > _RECENT:
             os.utime(path)  # a step gave it an old time, and collections go by it
         os.chmod(path, _READ_ONLY)
@@ -123,7 +123,7 @@ class Store:
             os.makedirs(os.path.dirname(target), exist_ok=True)  # another process may be as far
             self._publish(path, target, size)
         except FileExistsError:
-            if _is_sound(target, size) and touch(self.root, Path(target)):
+            if is_sound(target, size) and touch(self.root, Path(target)):
                 os.unlink(path)
                 join(Path(target), Path(path))
             else:  # what lies there is damaged
@@ -131,10 +131,10 @@ class Store:
                 os.link(path, second)
                 os.replace(second, target)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            if _is_sound(target, size) and touch(self.root, Path(target)):
+            if is_sound(target, size) and touch(self.root, Path(target)):
                 os.unlink(path)
             else:
                 os.replace(path, target)
@@ -166,7 +166,7 @@ class Store:
         with named_errors(self.root):
             tree = Tree(self._add_below(folder, known or {}, durable=durable))
         self.publish_tree(tree, durable=durable)
-        self._place(folder, tree.digest)
+        settle(self, folder, tree.digest)
         return tree
 
     def _add_below(self, folder: Path, known: Brought, *, durable: bool) -> dict[str, Member]:
@@ -213,57 +213,12 @@ class Store:
             tree = self.tree(digest)
         except StoreError:
             return None
-        fits = all(_size(self.object_path(m.digest)) == m.size for m in tree.members.values())
+        fits = all(size_at(self.object_path(m.digest)) == m.size for m in tree.members.values())
         return tree if fits else None
 
     def artifact_path(self, digest: str) -> Path:
         """Return where the tree of *digest* lies as a folder, if it does."""
         return self.root / "artifacts" / digest[:2] / digest[2:]
-
-    def artifact(self, tree: Tree, part: str = "") -> Path:
-        """Return the folder that holds the tree, or *part* of it, once all its files were read and found right.
-
-        A folder that is missing, or holds anything else, is made anew.
-        """
-        place = self.artifact_path(tree.digest)
-        wanted = tree.part(part).members
-        if _names(place / part) != wanted.keys():
-            self._lay_out(tree)
-        for name, member in wanted.items():
-            if not _holds(place / part / name, member):
-                self.check_object(member.digest)  # raises where the object is damaged: it is the same file
-                self._lay_out(tree)
-                break
-        return place / part
-
-    def _lay_out(self, tree: Tree) -> None:
-        with self.staging() as staging:
-            folder = staging / "artifact"
-            folder.mkdir()
-            for name, member in tree.members.items():
-                self.check_object(member.digest)
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                join(self.object_path(member.digest), target)
-            place = self.artifact_path(tree.digest)
-            with named_errors(self.root), suppress(FileNotFoundError):
-                _writable(place)
-                place.rename(staging / "was")
-            self._place(folder, tree.digest)
-
-    def _place(self, folder: Path, digest: str) -> None:
-        """Make *folder* the place of a tree, unless another process has just put the same there."""
-        place = self.artifact_path(digest)
-        with named_errors(self.root):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                folder.rename(place)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-            else:
-                for base, _, _ in os.walk(place):
-                    os.chmod(base, _READ_ONLY_FOLDER)
 
     def checkout(self, tree: Tree, folder: Path) -> None:
         """Lay the tree out below *folder* as links to verified objects."""
@@ -286,7 +241,7 @@ class Store:
     def check_object(self, digest: str) -> None:
         """Read an object and compare its digest; a damaged or missing one is moved aside and reported."""
         path = self.object_path(digest)
-        size = _size(path)
+        size = size_at(path)
         if size is not None and digest_file(path, size) == digest:
             return
         if size is not None:
@@ -322,13 +277,13 @@ class Store:
 
     def write(self, path: Path, data: bytes, *, fresh: bool = False, durable: bool = True) -> None:
         """Write a small file whole or not at all; with *fresh* an existing file is left as it is."""
-        if fresh and _reads(path, data) and touch(self.root, path):
+        if fresh and reads(path, data) and touch(self.root, path):
             return
         folder, name = os.path.split(path)
         temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
         with named_errors(self.root):
             try:
-                with _created(temporary) as file:
+                with created(temporary) as file:
                     file.write(data)
                     file.flush()
                     if durable:
@@ -368,124 +323,3 @@ class StoredTree:
     def part(self, name: str) -> Tree:
         """Return the sub-tree below the folder *name*."""
         return self.tree.part(name)
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder and all below it, whatever its permissions; what is gone already is no error."""
-
-    def loosen(function: Any, path: str, _: Any) -> None:
-        try:
-            os.chmod(os.path.dirname(path), stat.S_IRWXU)
-            function(path)
-        except FileNotFoundError:
-            pass
-
-    shutil.rmtree(folder, onerror=loosen)
-
-
-def join(target: Path, path: Path) -> None:
-    """Make *path* the same file as *target*; a link that points where the file system has no other kind."""
-    try:
-        os.link(target, path)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        path.symlink_to(os.path.relpath(target, path.parent))
-
-
-def _holds(path: Path, member: Member) -> bool:
-    try:
-        return digest_file(path, member.size) == member.digest
-    except (OSError, ValueError):
-        return False
-
-
-def _names(folder: Path) -> set[str]:
-    """Return the names of all files below *folder*, relative to it; none where there is no folder."""
-    found: set[str] = set()
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    found.update(f"{entry.name}/{name}" for name in _names(folder / entry.name))
-                else:
-                    found.add(entry.name)
-    except OSError:
-        return set()
-    return found
-
-
-def _writable(folder: Path) -> None:
-    """Let a folder be renamed into another: that changes its entry for the one above."""
-    folder.chmod(stat.S_IRWXU)
-
-
-def _size(path: Path | str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return None
-
-
-def _created(path: str) -> BinaryIO:
-    try:
-        return open(path, "xb")  # whoever asked closes it
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return open(path, "xb")
-
-
-def _is_sound(path: str, size: int) -> bool:
-    """Say whether an object has the bytes that its name says."""
-    folder, name = os.path.split(path)
-    try:
-        return _size(path) == size and digest_file(path, size) == os.path.basename(folder) + name
-    except (OSError, ValueError):
-        return False
-
-
-def _reads(path: Path, data: bytes) -> bool:
-    try:
-        return path.read_bytes() == data
-    except OSError:
-        return False
-
-
-def _sync(path: Path | str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_NO_LINKS = (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
-"""How file systems say that a file can't have another name, or no more of them."""
-
-REASONS = {
-    errno.ENOSPC: ("the disk of the store `{root}` is full", "free some space, or name another store with `--store`"),
-    errno.EDQUOT: (
-        "the quota of the store `{root}` is used up",
-        "free some space, or name another store with `--store`",
-    ),
-    errno.EFBIG: (
-        "a file grew larger than the disk of the store `{root}`, or a limit of yours, allows",
-        "see `ulimit -f`, or name another store with `--store`",
-    ),
-    errno.ENOTDIR: ("the store `{root}` is not a folder", "name another store with `--store`"),
-    errno.EROFS: ("the store `{root}` is on a read-only file system", "name another store with `--store`"),
-    errno.EACCES: ("no permission to write to the store `{root}`", "name another store with `--store`"),
-    errno.EPERM: ("no permission to write to the store `{root}`", "name another store with `--store`"),
-}
-
-
-@contextmanager
-def named_errors(root: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into errors that say what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in REASONS:
-            raise
-        message, hint = REASONS[error.errno]
-        raise StoreError(message.format(root=root), hint=hint) from error

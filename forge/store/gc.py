@@ -25,7 +25,7 @@ import attrs
 
 from forge.core.errors import StoreError
 from forge.store.actions import Actions
-from forge.store.base import named_errors, remove
+from forge.store.disk import named_errors, remove
 from forge.store.pins import Pins
 from forge.store.used import GRACE, alone, leases
 

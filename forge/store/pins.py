@@ -10,7 +10,7 @@ import attrs
 
 from forge.core.errors import StoreError, UsageError
 from forge.core.suggest import did_you_mean
-from forge.store.base import named_errors
+from forge.store.disk import named_errors
 from forge.store.used import touch
 
 if TYPE_CHECKING:

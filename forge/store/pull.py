@@ -15,7 +15,7 @@ import attrs
 from forge.core.digest import canonical
 from forge.core.errors import StoreError, UsageError
 from forge.store.actions import Actions
-from forge.store.base import named_errors
+from forge.store.disk import named_errors
 from forge.store.gc import named_trees
 from forge.store.partial import arriving
 from forge.store.remote import Totals, same_folder

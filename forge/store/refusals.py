@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from forge.core.errors import CheckFailed, StepError, StoreError
-from forge.store.base import REASONS
+from forge.store.disk import REASONS
 
 _ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LEAST = 1 << 16

@@ -14,7 +14,8 @@ from forge.cli import snapshot
 from forge.cli.app import run
 from forge.core.errors import StoreError
 from forge.store.actions import Actions
-from forge.store.base import Store, remove
+from forge.store.base import Store
+from forge.store.disk import remove
 from forge.store.faults import describe_damage, set_aside
 from forge.store.signatures import Signatures
 

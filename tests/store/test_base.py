@@ -8,7 +8,9 @@ import pytest
 
 from forge.core.digest import canonical, digest_bytes, digest_value
 from forge.core.errors import StepError, StoreError
-from forge.store.base import Store, remove
+from forge.store.base import Store
+from forge.store.disk import remove
+from forge.store.folders import folder_of
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def test_adding_heals_an_object_that_was_cut_off(store, folder):
 
 def test_an_artifact_lies_there_as_a_folder_of_the_very_objects(store, folder):
     tree = store.add_tree(folder)
-    place = store.artifact(tree)
+    place = folder_of(store, tree)
     for name, member in tree.members.items():
         assert (place / name).samefile(store.object_path(member.digest))
 
@@ -160,13 +162,13 @@ def test_a_part_of_an_artifact_is_the_folder_of_its_name(store):
         (staging / "out" / "train").mkdir(parents=True)
         (staging / "out" / "train" / "a.txt").write_text("a")
         tree = store.add_tree(staging / "out")
-    assert ["a.txt"] == [path.name for path in store.artifact(tree, "train").iterdir()]
+    assert ["a.txt"] == [path.name for path in folder_of(store, tree, "train").iterdir()]
 
 
 @pytest.mark.parametrize("harm", ["gone", "more", "other", "cut"])
 def test_an_artifact_s_folder_that_was_tampered_with_is_made_anew(store, folder, harm):
     tree = store.add_tree(folder)
-    place = store.artifact(tree)
+    place = folder_of(store, tree)
     place.chmod(0o755)
     if harm == "gone":
         (place / "a.txt").unlink()
@@ -175,7 +177,7 @@ def test_an_artifact_s_folder_that_was_tampered_with_is_made_anew(store, folder,
     else:
         (place / "a.txt").unlink()
         (place / "a.txt").write_text("b" if harm == "other" else "")
-    again = store.artifact(tree)
+    again = folder_of(store, tree)
     assert tree.members.keys() == {p.relative_to(again).as_posix() for p in again.rglob("*") if p.is_file()}
     assert "a" == (again / "a.txt").read_text()
 
@@ -186,7 +188,7 @@ def test_a_damaged_object_is_not_served_through_its_artifact(store, folder):
     path.chmod(0o644)
     path.write_text("b")
     with pytest.raises(StoreError, match="is damaged or missing"):
-        store.artifact(tree)
+        folder_of(store, tree)
     assert not path.exists()
 
 
@@ -196,9 +198,9 @@ def test_a_file_system_without_hard_links_gets_links_that_survive_a_move(store, 
 
     monkeypatch.setattr(os, "link", refuse)
     tree = store.add_tree(folder)
-    assert "a" == (store.artifact(tree) / "a.txt").read_text()
+    assert "a" == (folder_of(store, tree) / "a.txt").read_text()
     store.root.rename(tmp_path / "moved")
-    assert "a" == (Store(tmp_path / "moved").artifact(tree) / "a.txt").read_text()
+    assert "a" == (folder_of(Store(tmp_path / "moved"), tree) / "a.txt").read_text()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a.txt": ["0", 1]}'])
