@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import forge
 from forge.cli.app import run
 from forge.core.errors import StepError
-from forge.plugin.registry import VERBS
+from forge.plugin.registry import VERBS, StepType
 from forge.run.job import Job
 from forge.run.ledger import Ledger
 from forge.run.verbs import Work, perform
@@ -94,12 +94,13 @@ TABLES = st.lists(st.tuples(TEXTS, st.integers(0, 9)), min_size=1, max_size=30)
 def ran(step, table, folder):
     """Run one step as a worker does, and return its ledger, rows in and rows out."""
     verb = next(v for verbs in VERBS.values() for v, _ in verbs if callable(getattr(type(step), v, None)))
-    job = Job("k", "step", "transform", "toy.step", verb, {}, [], {}, {}, "", "", 1, network=False)
-    ledger = Ledger(folder, 1, lambda _: None, lambda: None)
+    job = Job("k", "step", "transform", "toy.step", verb, {}, [], {}, {}, "", "", 1, network=False, modules={}, seen={})
+    kind = StepType("toy", "step", "transform", type(step), "1", verb)
+    ledger = Ledger(lambda: folder, 1, lambda _: None, lambda: None)
     out = folder / "out"
     out.mkdir(parents=True)
     artifact = forge.Artifact("in", table)
-    rows = perform(Work(job, step, {"in": artifact}, {}, out, ledger, store=None))
+    rows = perform(Work(job, kind, step, {"in": artifact}, {}, out, ledger, store=None))
     return ledger, rows, out
 
 
