@@ -100,7 +100,7 @@ def test_the_text_manifest_trains_and_ships_by_the_steps_of_the_student_manifest
     ]
 
 
-GUIDES = [ROOT / "docs/guides" / name for name in ("sources.md", "student.md", "text.md")]
+GUIDES = [ROOT / "docs/guides" / name for name in ("roleplay.md", "sources.md", "student.md", "text.md")]
 
 
 @pytest.mark.parametrize(

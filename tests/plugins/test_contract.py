@@ -8,7 +8,20 @@ import pytest
 from forge.plugin.discovery import installed
 from forge.testing import check_plugin
 
-OURS = ("counselling", "files", "run", "text", "label", "model", "train", "export", "check", "series", "llamafactory")
+OURS = (
+    "counselling",
+    "files",
+    "run",
+    "text",
+    "label",
+    "model",
+    "train",
+    "export",
+    "check",
+    "series",
+    "llamafactory",
+    "roleplay",
+)
 SCHEMA = {"schema": str(Path(__file__).parents[2] / "manifests" / "schemas" / "student.json")}
 REMOTE = {"base_url": "http://localhost:1/v1", "model": "some-model", "prompt_text": "{{ text }}", **SCHEMA}
 EXAMPLES = {
@@ -23,6 +36,18 @@ EXAMPLES = {
     "check": {
         "table": {"rows": {"least": 1}, "columns": {"id": {"unique": True, "values": {"most": 9}}}},
         "labels": {"labels": ["risk_flag"]},
+    },
+    "roleplay": {
+        "lines": {},
+        "instructions": {
+            "character": "Adu",
+            "source": "line",
+            "id": ["id"],
+            "kinds": {"dialogue": {"empty": True, "instruction": "Speak as {character}."}},
+        },
+        "windows": {"character": "Adu", "source": "scene", "passage": ["file"]},
+        "dialogues": {"character": "Adu"},
+        "weights": {"weights": {"settings": 5}},
     },
     "label": {
         "openai": REMOTE,

@@ -141,3 +141,38 @@ def test_the_same_rows_give_the_same_bytes(tmp_path, tiny_model):
         make(tmp_path / name, tiny_model, [ROW, ROW | {"id": "b", "output": "好"}])
     files = [(tmp_path / name / "out" / "train" / "rows.arrow").read_bytes() for name in ("one", "two")]
     assert files[0] == files[1]
+
+
+def test_weights_go_along_and_are_counted(tmp_path, tiny_model):
+    rows = [ROW | {"id": str(n), "weight": weight} for n, weight in enumerate((5, 1, 5, 0, None, float("inf")))]
+    made, stats, run = make(tmp_path, tiny_model, rows)
+    assert [("0", 5.0), ("1", 1.0), ("2", 5.0)] == list(made.select("id", "weight").iter_rows())
+    assert {"1": 1, "5": 2} == stats["train"]["weights"]
+    assert {"its weight is no number above 0": 3} == run.drops
+
+
+def test_tables_without_weights_have_the_columns_that_they_had(tmp_path, tiny_model):
+    made, stats, _ = make(tmp_path, tiny_model, [ROW])
+    assert ["id", "input_ids", "loss_mask", "n_tokens", "n_trained"] == made.columns
+    assert "weights" not in stats["train"]
+    (tmp_path / "b").mkdir()
+    made, _, _ = make(tmp_path / "b", tiny_model, [ROW | {"weight": "60 kg"}], weight="")
+    assert "weight" not in made.columns
+
+
+def test_weights_of_another_column_are_taken_by_its_name(tmp_path, tiny_model):
+    made, _, _ = make(tmp_path, tiny_model, [ROW | {"times": 2}], weight="times")
+    assert [2.0] == made["weight"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("column", "weight", "message"),
+    [
+        ("weight", "weight", "column `weight` of table `train` is taken for weights and holds no numbers"),
+        ("weight", "times", "table `train` has no column `times`, which `weight` names"),
+    ],
+)
+def test_weights_that_are_none_are_refused(tmp_path, tiny_model, column, weight, message):
+    with pytest.raises(forge.StepError) as caught:
+        make(tmp_path, tiny_model, [ROW | {column: "60 kg"}], weight=weight)
+    assert message in str(caught.value)

@@ -16,7 +16,7 @@ import pytest
 
 import forge
 from forge_llm.train import LoraTrainer, Tokens, backend_peft, checkpoint, device
-from forge_llm.train.samples import data_order, lay_flat, read_samples, shared_beginning
+from forge_llm.train.samples import data_order, lay_flat, read_samples, shared_beginning, terms_of
 
 SETTINGS = {"r": 4, "alpha": 8, "load_in_4bit": False, "precision": "fp32", "batch": 4, "accumulation": 2, "epochs": 4}
 RUN = """
@@ -138,6 +138,102 @@ def test_a_padded_batch_gives_the_same_loss(inputs, tiny_model):
     flat = model.loss(batch, 10).item()
     model.model.get_base_model().set_attn_implementation("sdpa")
     assert flat == pytest.approx(attrs.evolve(model, attention=None).loss(batch, 10).item(), abs=1e-5)
+
+
+WEIGHTS = (5.0, 1.0, 0.5, 1.0, 2.0, 5.0)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_weighted_loss_and_gradients_are_the_weighted_mean_of_peft(inputs, tiny_model, flat):
+    import torch
+
+    batch = read_samples(inputs["data"], "data")[: len(WEIGHTS)]
+    batch = [attrs.evolve(sample, weight=weight) for sample, weight in zip(batch, WEIGHTS, strict=True)]
+    model = opened(tiny_model)
+    if not flat:
+        model.model.get_base_model().set_attn_implementation("sdpa")
+        model = attrs.evolve(model, attention=None)
+    loss = model.loss(batch, terms_of(batch))
+    loss.backward()
+    found = gradients_of(model)
+
+    alone = [peft_gradients(plain(opened, tiny_model), [sample]) for sample in batch]
+    shares = [sample.weight * len(sample.learned) for sample in batch]
+    shares = [share / sum(shares) for share in shares]
+    expected_loss = sum(share * loss for share, (loss, _) in zip(shares, alone, strict=True))
+    assert expected_loss == pytest.approx(loss.item(), abs=1e-5)
+    for name, gradient in found.items():
+        expected = sum(share * gradients[name] for share, (_, gradients) in zip(shares, alone, strict=True))
+        assert torch.allclose(expected, gradient, atol=1e-5)
+    unweighted = opened(tiny_model)
+    same = [attrs.evolve(sample, weight=1.0) for sample in batch]
+    unweighted.loss(same, terms_of(same)).backward()
+    other = gradients_of(unweighted)
+    assert max((other[name] - found[name]).abs().max().item() for name in found) > 1e-3
+
+
+def test_a_weight_is_a_repetition_in_the_loss(inputs, tiny_model):
+    batch = read_samples(inputs["data"], "data")[:3]
+    model = opened(tiny_model)
+    repeated = [batch[0]] * 5 + batch[1:]
+    weighted = [attrs.evolve(batch[0], weight=5.0), *batch[1:]]
+    expected = model.loss(repeated, terms_of(repeated)).item()
+    assert expected == pytest.approx(model.loss(weighted, terms_of(weighted)).item(), abs=1e-5)
+
+
+def test_unsloths_kernel_is_asked_for_each_weight_alone(inputs, tiny_model, monkeypatch):
+    import torch
+
+    from forge_llm.train import backend_unsloth
+
+    batch = read_samples(inputs["data"], "data")[: len(WEIGHTS)]
+    batch = [attrs.evolve(sample, weight=weight) for sample, weight in zip(batch, WEIGHTS, strict=True)]
+    model = opened(tiny_model)
+
+    @attrs.frozen
+    class Answer:
+        loss: object
+
+    def kernel(*, input_ids, attention_mask, labels, num_items_in_batch):
+        logits = model.model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1].flatten(0, 1)
+        summed = torch.nn.functional.cross_entropy(logits, labels[:, 1:].flatten(), reduction="sum")
+        return Answer(summed / num_items_in_batch)
+
+    expected = model.loss(batch, terms_of(batch)).item()
+    model.model.get_base_model().set_attn_implementation("sdpa")
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
+    found = backend_unsloth.UnslothModel(kernel).loss(batch, terms_of(batch)).item()
+    assert expected == pytest.approx(found, abs=1e-5)
+
+
+def with_weights(artifact, folder, weights):
+    frame = artifact.rows().collect()
+    column = [weights[place % len(weights)] for place in range(frame.height)]
+    forge.write_rows(frame.with_columns(pl.Series("weight", column)), folder)
+    return forge.Artifact("data", folder)
+
+
+def test_weights_of_one_train_the_same_bytes_as_none(inputs, tmp_path):
+    settings = {"epochs": 1}
+    plain_out = train(inputs, tmp_path / "plain", **settings)
+    ones = with_weights(inputs["data"], tmp_path / "ones", [1.0])
+    out = train(inputs | {"data": ones}, tmp_path / "weighted", **settings)
+    assert {p.name: p.read_bytes() for p in plain_out.iterdir()} == {p.name: p.read_bytes() for p in out.iterdir()}
+
+
+def test_weights_change_what_is_trained_and_are_in_the_figures(inputs, tmp_path):
+    settings = {"epochs": 1}
+    data = with_weights(inputs["data"], tmp_path / "data", [5.0, 1.0])
+    metrics, runs = [], []
+    for name, table in (("none", inputs["data"]), ("some", data)):
+        out = train(inputs | {"data": table}, tmp_path / name, **settings)
+        metrics.append(json.loads((out / "metrics.json").read_text()))
+        runs.append(json.loads((out / "trainer.json").read_text())["run"]["data"])
+    assert runs[0] != runs[1]
+    assert metrics[0]["loss"] != metrics[1]["loss"]
+    assert "weighted_tokens" not in metrics[0]
+    assert metrics[0]["trained_tokens"] == metrics[1]["trained_tokens"]
+    assert metrics[1]["weighted_tokens"] > 2 * metrics[1]["trained_tokens"]
 
 
 def test_a_sliding_window_hides_what_lies_before_it(tiny_model):

@@ -34,10 +34,8 @@ class PeftModel:
     attention: FlatAttention | None
     device: str
 
-    def loss(self, batch: Sequence[Sample], terms: int) -> torch.Tensor:
-        """Return the batch's summed loss over its learned tokens, divided by *terms* (the optimiser step's count)."""
-        from torch.nn import functional
-
+    def loss(self, batch: Sequence[Sample], terms: float) -> torch.Tensor:
+        """Return the batch's summed weighted loss over its learned tokens, divided by *terms* (those of the step)."""
         if self.attention is None:
             return self._padded(batch, terms)
         flat = lay_flat(batch)
@@ -48,11 +46,11 @@ class PeftModel:
             logits_to_keep=flat.asked.to(self.device),
             use_cache=False,
         ).logits[0]
-        return functional.cross_entropy(logits.float(), flat.wanted.to(self.device), reduction="sum") / terms
+        return _summed(logits, flat.wanted.to(self.device), flat.weights) / terms
 
-    def _padded(self, batch: Sequence[Sample], terms: int) -> torch.Tensor:
+    def _padded(self, batch: Sequence[Sample], terms: float) -> torch.Tensor:
         """Compute the same on a padded batch, for models whose layers keep a state of their own."""
-        from torch.nn import functional
+        import torch
 
         ids, mask, labels = padded(batch)
         logits = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=False).logits[
@@ -60,7 +58,21 @@ class PeftModel:
         ]
         wanted = labels[:, 1:].to(self.device)
         learned = wanted >= 0
-        return functional.cross_entropy(logits[learned].float(), wanted[learned], reduction="sum") / terms
+        weights = None
+        if any(sample.weight != 1 for sample in batch):
+            of_row = torch.tensor([sample.weight for sample in batch], device=wanted.device)
+            weights = of_row[:, None].expand(wanted.shape)[learned]
+        return _summed(logits[learned], wanted[learned], weights) / terms
+
+
+def _summed(logits: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Return the tokens' losses, summed, each as often as it weighs."""
+    from torch.nn import functional
+
+    if weights is None:
+        return functional.cross_entropy(logits.float(), wanted, reduction="sum")
+    losses = functional.cross_entropy(logits.float(), wanted, reduction="none")
+    return (losses * weights.to(losses.device)).sum()
 
 
 def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> PeftModel:

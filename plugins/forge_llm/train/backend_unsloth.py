@@ -31,8 +31,22 @@ class UnslothModel:
 
     model: Any
 
-    def loss(self, batch: Sequence[Sample], terms: int) -> torch.Tensor:
-        """Return the batch's summed loss over its learned tokens, divided by *terms*, by Unsloth's fused kernel."""
+    def loss(self, batch: Sequence[Sample], terms: float) -> torch.Tensor:
+        """Return the batch's summed weighted loss over its learned tokens, divided by *terms*.
+
+        Unsloth's fused kernel knows no weights, so the samples of each weight are asked for alone.
+        """
+        weights = sorted({sample.weight for sample in batch})
+        if weights == [1.0]:
+            return self._loss(batch, terms)
+        shares = []
+        for weight in weights:
+            part = [sample for sample in batch if sample.weight == weight]
+            count = sum(len(sample.learned) for sample in part)
+            shares.append(self._loss(part, count) * (count * weight / terms))
+        return sum(shares[1:], shares[0])
+
+    def _loss(self, batch: Sequence[Sample], terms: float) -> torch.Tensor:
         ids, mask, labels = padded(batch)
         answer = self.model(
             input_ids=ids.cuda(), attention_mask=mask.cuda(), labels=labels.cuda(), num_items_in_batch=terms

@@ -15,7 +15,7 @@ import forge
 from forge_llm.threads import wait_asleep
 
 from . import checkpoint, device, result
-from .samples import data_order, order_digest, read_samples
+from .samples import data_order, order_digest, read_samples, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,8 +31,9 @@ class LoraTrainer:
     """Train a LoRA adapter on token ids, over a 4-bit or a whole base.
 
     The loss of an optimiser step is the mean over all learned tokens of its ``batch * accumulation`` samples, however
-    these are cut into batches. ``backend = "auto"`` is Unsloth where it is installed beside a CUDA device, else
-    transformers and peft; ``precision = "auto"`` is bf16 on a GPU or a processor that multiplies it, else fp32.
+    these are cut into batches; a token counts as often as its sample weighs: Σ w · loss / Σ w.
+    ``backend = "auto"`` is Unsloth where it is installed beside a CUDA device, else transformers and peft;
+    ``precision = "auto"`` is bf16 on a GPU or a processor that multiplies it, else fp32.
     On a CPU the same inputs give the same bytes (at the same number of threads), also when the run was killed and
     resumed from a checkpoint.
     """
@@ -112,7 +113,7 @@ class LoraTrainer:
         for step in range(done + 1, steps + 1):
             chosen = [samples[index] for index in order[(step - 1) * whole : step * whole]]
             chosen.sort(key=lambda sample: len(sample.ids))  # like lengths share a batch
-            terms = sum(len(sample.learned) for sample in chosen)
+            terms = terms_of(chosen)
             loss = 0.0
             for place, start in enumerate(range(0, len(chosen), self.batch)):
                 torch.manual_seed(_seed_of(self.seed, step, place))  # dropout needs no memory of what came before
@@ -156,6 +157,7 @@ class LoraTrainer:
             "trained_parameters": sum(p.numel() for p in named.values()),
             "loss": last[-1],
             "loss_last_10_steps": sum(last) / len(last),
+            **_weighed(trained),
         }
         if evaluated:
             figures |= {"eval_rows": len(held_out), "eval_loss": evaluated[-1], "eval_loss_before": evaluated[0]}
@@ -181,10 +183,10 @@ class LoraTrainer:
         return self.learning_rate * shape[self.schedule]
 
     def _evaluate(self, model: PeftModel | UnslothModel, samples: Sequence[Sample]) -> float:
-        """Return the mean loss over all learned tokens of *samples*."""
+        """Return the weighted mean loss over all learned tokens of *samples*."""
         import torch
 
-        terms = sum(len(sample.learned) for sample in samples)
+        terms = terms_of(samples)
         by_length = sorted(samples, key=lambda sample: len(sample.ids))
         model.model.eval()
         with torch.no_grad():
@@ -192,6 +194,11 @@ class LoraTrainer:
             loss = sum(float(model.loss(batch, terms)) for batch in batches)
         model.model.train()
         return loss
+
+
+def _weighed(samples: Sequence[Sample]) -> dict[str, float]:
+    """Return what the learned tokens weigh together, where that is not their number."""
+    return {"weighted_tokens": terms_of(samples)} if any(sample.weight != 1 for sample in samples) else {}
 
 
 def _seed_of(*place: int) -> int:

@@ -18,13 +18,21 @@ if TYPE_CHECKING:
     import torch
 
 
+WEIGHT = "weight"
+"""The column of `train.tokens` that holds a sample's weight; without it every sample weighs 1."""
+
+
 @attrs.frozen
 class Sample:
-    """Hold one row's token ids and the indexes of the tokens to learn (never the first: nothing predicts it)."""
+    """Hold one row's token ids and the indexes of the tokens to learn (never the first: nothing predicts it).
+
+    Each learned token counts *weight* times in the loss, above and below the line of its mean.
+    """
 
     id: str
     ids: Sequence[int]
     learned: tuple[int, ...]
+    weight: float = 1.0
 
 
 @attrs.frozen
@@ -32,7 +40,8 @@ class Flat:
     """Lay a batch out as one row without padding: the beginning that all samples share once, then each one's rest.
 
     ``rests`` are the bounds ``(start, end)`` of each sample's rest in the row; ``shared`` is the length before them.
-    ``asked`` are the places whose next token is learned, ``wanted`` those tokens.
+    ``asked`` are the places whose next token is learned, ``wanted`` those tokens, ``weights`` theirs; None where
+    all of them are 1.
     The shared beginning ends before the first learned token, so each loss term keeps a place of its own.
     """
 
@@ -42,6 +51,7 @@ class Flat:
     rests: tuple[tuple[int, int], ...]
     asked: torch.Tensor
     wanted: torch.Tensor
+    weights: torch.Tensor | None = None
 
 
 def read_samples(table: forge.Artifact, name: str) -> list[Sample]:
@@ -53,10 +63,11 @@ def read_samples(table: forge.Artifact, name: str) -> list[Sample]:
             f"input `{name}` has no column {', '.join(f'`{column}`' for column in sorted(missing))}",
             hint="token ids come from a `train.tokens` step",
         )
-    frame = rows.select("id", "input_ids", "loss_mask").collect()
+    weighted = [WEIGHT] if WEIGHT in rows.collect_schema() else []
+    frame = rows.select("id", "input_ids", "loss_mask", *weighted).collect()
     samples = []
-    for key, ids, mask in frame.iter_rows():
-        samples.append(Sample(key, ids, tuple(i for i, learned in enumerate(mask) if learned and i)))
+    for key, ids, mask, *weight in frame.iter_rows():
+        samples.append(Sample(key, ids, tuple(i for i, learned in enumerate(mask) if learned and i), *weight))
     if not any(sample.learned for sample in samples):
         raise forge.StepError(f"input `{name}` has no token to learn", hint="look at the loss masks: `forge show`")
     return samples
@@ -73,14 +84,21 @@ def data_order(count: int, epochs: float, seed: int) -> list[int]:
 
 
 def order_digest(samples: Sequence[Sample], order: Sequence[int]) -> str:
-    """Return a digest of what is trained on, in its order: ids, tokens and masks."""
-    contents = [
-        hashlib.blake2b(repr((s.id, list(s.ids), s.learned)).encode(), digest_size=16).digest() for s in samples
-    ]
+    """Return a digest of what is trained on, in its order: ids, tokens, masks and weights."""
+    contents = []
+    for s in samples:
+        content = (s.id, list(s.ids), s.learned) if s.weight == 1 else (s.id, list(s.ids), s.learned, s.weight)
+        contents.append(hashlib.blake2b(repr(content).encode(), digest_size=16).digest())
     digest = hashlib.blake2b(digest_size=16)
     for index in order:
         digest.update(contents[index])
     return digest.hexdigest()
+
+
+def terms_of(samples: Sequence[Sample]) -> float:
+    """Return by what the summed loss of *samples* is divided: their learned tokens, each as often as it weighs."""
+    terms = math.fsum(len(sample.learned) * sample.weight for sample in samples)
+    return int(terms) if terms.is_integer() else terms
 
 
 def shared_beginning(samples: Sequence[Sample]) -> int:
@@ -105,6 +123,7 @@ def lay_flat(samples: Sequence[Sample], *, share: bool = True) -> Flat:
     bounds = [shared]
     asked: list[int] = []
     wanted: list[int] = []
+    weights: list[float] = []
     for sample in samples:
         here = len(ids) - shared  # what to add to an index in the sample to have its place in the row
         ids += sample.ids[shared:]
@@ -112,7 +131,14 @@ def lay_flat(samples: Sequence[Sample], *, share: bool = True) -> Flat:
         bounds.append(len(ids))
         asked += [i - 1 if i - 1 < shared else i - 1 + here for i in sample.learned]
         wanted += [sample.ids[i] for i in sample.learned]
+        weights += [sample.weight] * len(sample.learned)
     row: Any = torch.tensor
     return Flat(
-        row([ids]), row([positions]), shared, tuple(pairwise(bounds)), row(asked, dtype=torch.long), row(wanted)
+        row([ids]),
+        row([positions]),
+        shared,
+        tuple(pairwise(bounds)),
+        row(asked, dtype=torch.long),
+        row(wanted),
+        None if set(weights) <= {1.0} else row(weights),
     )
