@@ -5,12 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 
 from forge import __version__
-from forge.cli.boundary import guarded
-from forge.core.errors import ForgeError
 
 if TYPE_CHECKING:
     from forge.run.spawn import Process
@@ -73,16 +70,21 @@ def app() -> None:
     """Build datasets and small models from a manifest."""
 
 
-@attrs.frozen
 class Call:
     """Hold one call of `forge`: its words, and a worker that was started before it was known whether there is work."""
 
-    arguments: list[str]
-    spare: Process | None = None
+    def __init__(self, arguments: list[str], spare: Process | None = None) -> None:
+        """Hold the words and the worker."""
+        self.arguments = arguments
+        self.spare = spare
 
 
 def run(arguments: list[str], spare: Process | None = None) -> int:
     """Run one command line and return its exit code."""
+    if arguments in (["--help"], ["-h"]):
+        return _run(Call(arguments)) or 0  # most of forge need not be imported for this
+    from forge.cli.boundary import guarded
+
     return guarded(lambda: _run(Call(arguments, spare))) or 0
 
 
@@ -94,6 +96,7 @@ def _run(call: Call) -> int | None:
         return 2
     except click.ClickException as error:
         from forge.cli.render import show_error
+        from forge.core.errors import ForgeError
 
         show_error(ForgeError(error.format_message().rstrip(".")))
         return error.exit_code if error.exit_code != 1 else 2
