@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -26,13 +27,30 @@ class Input:
         return f"{self.step}.{self.part}" if self.part else self.step
 
 
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+def bytes_of(text: str) -> int:
+    """Return the bytes that ``32G`` or ``512 MiB`` means; units are powers of 1024, as Slurm takes them."""
+    found = _MEMORY.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f'must be a size such as "32G", got `{text}`')
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def _size(_instance: object, _attribute: object, value: str | None) -> None:
+    if value is not None:
+        bytes_of(value)
+
+
 @attrs.frozen
 class Resources:
     """Say what a step needs of the machine that runs it; never part of a key."""
 
     cpus: int | None = None
     gpus: int = 0
-    memory: str | None = None
+    memory: str | None = attrs.field(default=None, validator=_size)
     time: str | None = None
     partition: str | None = None
     account: str | None = None

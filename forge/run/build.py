@@ -17,6 +17,7 @@ from forge.plan.keys import Keys
 from forge.run.deliver import Delivery
 from forge.run.events import Event, Failure, Finished, Progressed, Started, StepResult, Warned
 from forge.run.job import Job
+from forge.run.room import Need
 from forge.run.schedule import Schedule
 from forge.store.actions import Actions
 from forge.store.base import StoredTree
@@ -163,11 +164,11 @@ class Build:
         waiting: deque[Action] = deque()
         while self.queue and self.started is not None:
             action = self.queue.popleft()
-            if self.started.has_room(heavy=self.same[action.key][0].heavy):
+            if self.started.has_room(Need.of(self.same[action.key][0])):
                 self._start(self.started, self.same[action.key][0], action)
             else:
                 waiting.append(action)
-                if not self.started.has_room(heavy=False):
+                if not self.started.has_room(Need()):
                     break
         waiting.extend(self.queue)
         self.queue = waiting
@@ -187,7 +188,7 @@ class Build:
             store=str(self.store.root),
             threads=os.cpu_count() or 1,
         )
-        executor.submit(job, heavy=step.heavy)
+        executor.submit(job, Need.of(step))
         self.running[action.key] = time.monotonic()
         self.listener(Started(step.name, because))
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from forge.run.job import Job
+    from forge.run.room import Need
 
 
 class Executor(Protocol):
@@ -16,10 +17,10 @@ class Executor(Protocol):
     Results are in the store when a ``done`` event comes; an executor adds nothing to them.
     """
 
-    def has_room(self, *, heavy: bool) -> bool:
-        """Say whether a job can start now; a heavy one wants the place for itself."""
+    def has_room(self, need: Need) -> bool:
+        """Say whether a job that needs this much can start now."""
 
-    def submit(self, job: Job, *, heavy: bool) -> None:
+    def submit(self, job: Job, need: Need) -> None:
         """Start a job."""
 
     def wait(self) -> Iterable[tuple[str, dict[str, Any]]]:

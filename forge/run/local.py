@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge.run import spawn
+from forge.run.room import Need, Room
 
 if TYPE_CHECKING:
     from forge.run.job import Job
@@ -25,7 +26,7 @@ _GRACE = 5.0
 class _Worker:
     process: Process
     job: Job | None = None
-    heavy: bool = False
+    need: Need = attrs.Factory(Need)
     buffer: bytes = b""
 
 
@@ -38,20 +39,18 @@ class LocalExecutor:
 
     jobs: int
     spare: Process | None = None
+    room: Room = attrs.Factory(lambda self: Room.here(self.jobs), takes_self=True)
     workers: list[_Worker] = attrs.Factory(list)
     selector: selectors.BaseSelector = attrs.Factory(selectors.DefaultSelector)
 
-    def has_room(self, *, heavy: bool) -> bool:
-        """Say whether a job can start now; a heavy one runs alone."""
-        busy = [w for w in self.workers if w.job is not None]
-        if any(w.heavy for w in busy):
-            return False
-        return not busy if heavy else len(busy) < self.jobs
+    def has_room(self, need: Need) -> bool:
+        """Say whether a job can start now beside those that run."""
+        return self.room.fits(need, [w.need for w in self.workers if w.job is not None])
 
-    def submit(self, job: Job, *, heavy: bool) -> None:
+    def submit(self, job: Job, need: Need) -> None:
         """Hand the job to an idle worker, or to a new one."""
         worker = next((w for w in self.workers if w.job is None), None) or self._start()
-        worker.job, worker.heavy = job, heavy
+        worker.job, worker.need = job, need
         line = memoryview(job.dump().encode() + b"\n")
         try:
             while line:
@@ -76,7 +75,7 @@ class LocalExecutor:
                 event = json.loads(line)
                 found.append((worker.job.key, event))
                 if event["event"] in ("done", "failed"):
-                    worker.job, worker.heavy = None, False
+                    worker.job = None
         return found
 
     def close(self) -> None:

@@ -7,6 +7,9 @@ import pytest
 
 from forge.run import spawn
 from forge.run.local import LocalExecutor
+from forge.run.room import Need
+
+HEAVY = Need(alone=True)
 
 
 @pytest.fixture
@@ -44,17 +47,17 @@ def wait_for(executor):
 
 def test_there_is_room_for_as_many_as_were_asked_for_and_a_heavy_one_alone(executor, stub):
     stub("import time; time.sleep(60)")
-    assert (True, True) == (executor.has_room(heavy=False), executor.has_room(heavy=True))
-    executor.submit(FakeJob(), heavy=False)
-    assert (True, False) == (executor.has_room(heavy=False), executor.has_room(heavy=True))
-    executor.submit(FakeJob(), heavy=False)
-    assert (False, False) == (executor.has_room(heavy=False), executor.has_room(heavy=True))
+    assert (True, True) == (executor.has_room(Need()), executor.has_room(HEAVY))
+    executor.submit(FakeJob(), Need())
+    assert (True, False) == (executor.has_room(Need()), executor.has_room(HEAVY))
+    executor.submit(FakeJob(), Need())
+    assert (False, False) == (executor.has_room(Need()), executor.has_room(HEAVY))
 
 
 def test_nothing_starts_beside_a_heavy_one(executor, stub):
     stub("import time; time.sleep(60)")
-    executor.submit(FakeJob(), heavy=True)
-    assert not executor.has_room(heavy=False)
+    executor.submit(FakeJob(), HEAVY)
+    assert not executor.has_room(Need())
 
 
 @pytest.mark.parametrize(
@@ -66,7 +69,7 @@ def test_nothing_starts_beside_a_heavy_one(executor, stub):
 )
 def test_a_worker_that_dies_fails_its_job_with_how_it_died(executor, stub, code, how):
     stub(code)
-    executor.submit(FakeJob(), heavy=False)
+    executor.submit(FakeJob(), Need())
     ((key, event),) = wait_for(executor)
     assert ("k", "failed", f"the process that ran step `long` {how}") == (key, event["event"], event["message"])
     assert [] == executor.workers
@@ -80,9 +83,9 @@ def test_an_event_that_comes_in_two_pieces_is_one_event(executor, stub):
         "    sys.stdout.write(piece); sys.stdout.flush(); time.sleep(0.2)\n"
         "time.sleep(60)\n"
     )
-    executor.submit(FakeJob(), heavy=False)
+    executor.submit(FakeJob(), Need())
     assert [("k", {"event": "progress"}), ("k", {"event": "done"})] == wait_for(executor)
-    assert executor.has_room(heavy=True)
+    assert executor.has_room(HEAVY)
 
 
 def test_closing_ends_workers_and_what_they_started(executor, stub, tmp_path):
@@ -93,7 +96,7 @@ def test_closing_ends_workers_and_what_they_started(executor, stub, tmp_path):
         f"open({str(note)!r}, 'w').write(str(child.pid))\n"
         "time.sleep(60)\n"
     )
-    executor.submit(FakeJob(), heavy=False)
+    executor.submit(FakeJob(), Need())
     deadline = time.monotonic() + 20
     while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
