@@ -47,11 +47,15 @@ def installed() -> dict[str, str]:
 
 @attrs.define
 class Registry:
-    """Answer for step types by name; a plugin is imported when one of its types is asked for."""
+    """Answer for step types by name; a plugin is imported when one of its types is asked for.
+
+    ``loaded`` holds what was registered for each namespace so far, ``done`` the entry points that were imported.
+    """
 
     modules: Mapping[str, str] = attrs.Factory(installed)
     manager: pluggy.PluginManager = attrs.Factory(_manager)
     loaded: dict[str, Register] = attrs.Factory(dict)
+    done: set[str] = attrs.Factory(set)
 
     @property
     def packages(self) -> frozenset[str]:
@@ -72,16 +76,15 @@ class Registry:
         return found
 
     def plugin(self, namespace: str) -> Register:
-        """Import what serves one namespace and return what it registers."""
-        if namespace in self.loaded:
-            return self.loaded[namespace]
-        register = Register(namespace)
+        """Import all that serves one namespace and return what it registers."""
         for name, module in self.entries(namespace).items():
-            self._load(name, module, register)
-        self.loaded[namespace] = register
-        return register
+            self._load(name, module, namespace)
+        return self.loaded[namespace]
 
-    def _load(self, entry: str, path: str, register: Register) -> None:
+    def _load(self, entry: str, path: str, namespace: str) -> None:
+        if entry in self.done:
+            return
+        register = self.loaded.setdefault(namespace, Register(namespace))
         try:
             module = import_module(path)
             name = self.manager.register(module, name=entry)
@@ -93,10 +96,15 @@ class Registry:
             raise PluginError(f"plugin `{entry}` breaks its contract: {error.message}", hint=error.hint) from error
         except Exception as error:
             raise PluginError(f"plugin `{entry}` (`{path}`) can't be loaded: {error!r}") from error
+        self.done.add(entry)
 
     def find(self, use: str) -> StepType:
-        """Return the step type that ``plugin.step-type`` names."""
+        """Return the step type that ``plugin.step-type`` names; no more of its namespace is imported than it takes."""
         namespace, _, name = use.partition(".")
+        for entry, module in self.entries(namespace).items():
+            self._load(entry, module, namespace)
+            if name in self.loaded[namespace].types:
+                return self.loaded[namespace].types[name]
         types = self.plugin(namespace).types
         if name not in types:
             raise PluginError(f"plugin `{namespace}` has no step type `{name}`", hint=did_you_mean(name, types))

@@ -1,26 +1,14 @@
-"""Files as sources of rows, and files as they are: brought in, put out."""
+"""Files as they are: brought in, put out; `forge_files.tables` has those that hold rows or other files."""
 
 from __future__ import annotations
 
 import forge
 from forge_files.any import AnyFiles
 from forge_files.copy import CopyOut
-from forge_files.unpack import Unpack
 
 
 @forge.hookimpl
 def forge_register(register: forge.Register) -> None:
-    """Register the sources of files, archives, and `files.copy`."""
-    from forge_files.csv_source import FilesCsv
-    from forge_files.json_source import FilesJson, FilesJsonl
-    from forge_files.parquet_source import FilesParquet
-    from forge_files.text_source import FilesText
-
+    """Register `files.any` and `files.copy`."""
     register.source("any", AnyFiles, version="1")
-    register.source("json", FilesJson, version="1", each_file=True)
-    register.source("jsonl", FilesJsonl, version="1", each_file=True)
-    register.source("csv", FilesCsv, version="1")
-    register.source("text", FilesText, version="1")
-    register.source("parquet", FilesParquet, version="1")
-    register.transform("unpack", Unpack, version="1")
     register.exporter("copy", CopyOut, version="1", inputs=("files",))
