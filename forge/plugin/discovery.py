@@ -99,12 +99,20 @@ class Registry:
         self.done.add(entry)
 
     def find(self, use: str) -> StepType:
-        """Return the step type that ``plugin.step-type`` names; no more of its namespace is imported than it takes."""
+        """Return the step type that ``plugin.step-type`` names.
+
+        Of the package that offers it no more is imported than it takes; others that serve the same namespace are, for
+        they may offer one of the same name.
+        """
         namespace, _, name = use.partition(".")
+        home = ""
         for entry, module in self.entries(namespace).items():
-            self._load(entry, module, namespace)
-            if name in self.loaded[namespace].types:
-                return self.loaded[namespace].types[name]
+            if not home or home != module.partition(".")[0]:
+                self._load(entry, module, namespace)
+            if not home and name in self.loaded[namespace].types:
+                home = module.partition(".")[0]
+        if home:
+            return self.loaded[namespace].types[name]
         types = self.plugin(namespace).types
         if name not in types:
             raise PluginError(f"plugin `{namespace}` has no step type `{name}`", hint=did_you_mean(name, types))
