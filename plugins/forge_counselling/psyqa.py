@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import mmap
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 _TEXTS = ("id", "questionID", "title", "question", "content", "description", "keywords")
 _ANSWER_TEXTS = ("content", "answer_text", "likes")
 _FIELDS = ("title", "question", "content", "description", "answers")
+_LIST = re.compile(rb"[\xef\xbb\xbf \t\r\n]*\[")
 _LONE_SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]", re.DOTALL
 )
+_SURROGATE = re.compile(rb"\\u[dD]")
 _SEPARATORS = r"[,，、;；]"
 _LIKES = r"^\s*([0-9]+(?:,[0-9]{3})*(?:\.[0-9]*)?|\.[0-9]+)"
 _LIKES_UNIT = r"^\s*[0-9.,]+\s*([kKwW千万]?)"
@@ -62,12 +65,11 @@ def _read_file(file: forge.File) -> tuple[pl.DataFrame, list[forge.Reject]]:
     """Return a file's raw table and its rejects."""
     import polars as pl
 
-    data = file.read_bytes()
     rejects: list[forge.Reject] = []
-    frame = _clean_list(data)
+    frame = _clean_list(file)
     if frame is None:
         good = []
-        for index, record in enumerate(records(data), start=1):
+        for index, record in enumerate(records(file.read_bytes()), start=1):
             try:
                 good.append({"index": index, **_plain(record)})
             except Broken as broken:
@@ -88,21 +90,29 @@ def _schema() -> dict[str, Any]:
     return {**dict.fromkeys(_TEXTS, pl.String), "tags": pl.List(pl.String), "answers": answers}
 
 
-def _clean_list(data: bytes) -> pl.DataFrame | None:
+def _clean_list(file: forge.File) -> pl.DataFrame | None:
     """Return the records of a well-formed JSON list, or None where reading it record by record may tell more."""
     import polars as pl
 
     # Polars turns half of a surrogate pair into a NUL without a word, and accepts an empty file.
-    if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[") or _has_lone_surrogate(data):
+    if not _may_be_clean(file):
         return None
     try:
-        return pl.read_json(io.BytesIO(data), schema=_schema())
+        return pl.read_json(file.path, schema=_schema())
     except pl.exceptions.PolarsError:
         return None
 
 
-def _has_lone_surrogate(data: bytes) -> bool:
-    return (b"\\ud" in data or b"\\uD" in data) and _LONE_SURROGATE.search(data) is not None
+def _may_be_clean(file: forge.File) -> bool:
+    """Say whether a file begins like a list and holds no half of an escaped surrogate pair."""
+    with open(file.path, "rb") as opened:
+        if not os.fstat(opened.fileno()).st_size:
+            return False
+        with mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as data:
+            if _LIST.match(data) is None:
+                return False
+            # the first look is one for three bytes, and most files hold none of them
+            return _SURROGATE.search(data) is None or _LONE_SURROGATE.search(data) is None
 
 
 def _plain(record: Any) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from attrs.validators import ge
 import forge
 from forge_counselling.statistics import describe
 from forge_text import roles
-from forge_text.normalise import even_spaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +35,7 @@ STOCK_PHRASES = (
 )
 _NOT_LETTER = r"[\s\x1c-\x1f，。！？!?,.、~～…；;：:]"
 _ROW = "__row__"
+_PART = 1 << 13  # rows
 _QUESTION_COLUMNS = {"id", "source", "title", "content", "tags", "answers"}
 _DIALOGUE_COLUMNS = {"id", "source", "topic", "lines"}
 _CONVERSATION_COLUMNS = {"id", "source", "topic", "conversation"}
@@ -70,7 +70,7 @@ class Unify:
         for name, table in tables.items():
             columns = set(table.collect_schema().names())
             if columns >= _QUESTION_COLUMNS:
-                unified.append(self._questions(table))
+                unified += [self._questions(part) for part in _parts(table)]
             elif columns >= _DIALOGUE_COLUMNS:
                 unified.append(self._dialogues(table, self._turns))
             elif columns >= _CONVERSATION_COLUMNS:
@@ -235,10 +235,16 @@ class Unify:
         return (reply.str.len_chars() < self.least_reply) | reply.str.contains(stock)
 
 
-def _clean(text: pl.Expr) -> pl.Expr:
-    from forge_text.personal import anonymised
+def _parts(table: pl.LazyFrame) -> list[pl.LazyFrame]:
+    """Cut a table whose rows stand alone, so that its parts are worked on side by side, each in little memory."""
+    frame = table.collect()
+    return [frame.slice(start, _PART).lazy() for start in range(0, max(frame.height, 1), _PART)]
 
-    return anonymised(even_spaces(text))
+
+def _clean(text: pl.Expr) -> pl.Expr:
+    from forge_text.personal import tidied
+
+    return tidied(text)
 
 
 def _tallied(rows: pl.LazyFrame, counts: dict[str, pl.Expr]) -> pl.LazyFrame:

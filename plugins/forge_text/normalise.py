@@ -11,6 +11,9 @@ SPACE = r"[\s\x1c-\x1f]"
 """What Python's ``str.isspace`` calls a space: Rust's ``\\s`` leaves the four separators out."""
 
 _UNEVEN_SPACE = r" [\s\x1c-\x1f]+|[\s\x1c-\x1f&&[^ ]][\s\x1c-\x1f]*"
+UNEVEN = r"^ | $|  |[\s\x1c-\x1f&&[^ ]]"
+"""Matches in every text that `even_spaces` changes."""
+
 _NOT_LETTER_OR_DIGIT = r"[^\p{L}\p{N}]+"
 _CHANGED_BY_NFKC_OR_CASE = (
     r"[^\x00-@\[-\x7f\u00b7\u2010-\u2027\u2032\u3000-\u3003\u3008-\u3011"

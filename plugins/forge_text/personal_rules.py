@@ -27,6 +27,7 @@ PASSPORT = "PASSPORT"
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK_DIGITS = "10X98765432"
 _RIGHT = 16  # characters after a number that may belong to it: a unit, an extension
+_LEAST_IDENTITY = 15  # digits of an old card's number
 _LEAST_TELEPHONE = 7  # digits
 _LEFT = 12  # characters before a number in which a word may say what the number is
 _PLAUSIBLE_INTERNATIONAL = range(9, 16)  # digits, after ITU E.164
@@ -59,7 +60,10 @@ def _hit(match: re.Match[str], *, whole: bool = False) -> Hit:
 def _named(shadow: str, words: tuple[str, ...]) -> bool:
     """Say whether any of *words* is there, hidden or not: a cheap look before slow expressions."""
     bare = _bare(shadow)
-    return any(word in bare for word in words)
+    for word in words:  # `any` over a generator takes twice as long  # noqa: SIM110
+        if word in bare:
+            return True
+    return False
 
 
 @lru_cache(maxsize=2)
@@ -85,6 +89,8 @@ def _emails(shadow: str) -> Iterator[Hit]:
 
 
 def _identities(shadow: str) -> Iterator[Hit]:
+    if all(digits < _LEAST_IDENTITY for _, _, digits in _runs(shadow)):
+        return
     for match in patterns.IDENTITY.finditer(shadow):
         number = re.sub(r"[^0-9Xx]", "", match.group())
         if _left(shadow, match, patterns.IDENTITY_WORD) or valid_identity(number):
@@ -95,10 +101,16 @@ def _identities(shadow: str) -> Iterator[Hit]:
 
 def _numbers(expressions: tuple[re.Pattern[str], ...], shadow: str) -> Iterator[re.Match[str]]:
     """Yield what *expressions* find in the few runs of *shadow* that hold digits enough for a telephone."""
-    for run in patterns.NUMBER_RUN.finditer(shadow):
-        if sum(map(str.isdigit, run.group())) >= _LEAST_TELEPHONE:
+    for start, stop, digits in _runs(shadow):
+        if digits >= _LEAST_TELEPHONE:
             for expression in expressions:
-                yield from expression.finditer(shadow, run.start(), run.end() + _RIGHT)
+                yield from expression.finditer(shadow, start, stop + _RIGHT)
+
+
+@lru_cache(maxsize=2)
+def _runs(shadow: str) -> list[tuple[int, int, int]]:
+    """Return where digits stand with no more between them than belongs into numbers, and how many they are."""
+    return [(*run.span(), sum(map(str.isdigit, run.group()))) for run in patterns.NUMBER_RUN.finditer(shadow)]
 
 
 def _mobiles(shadow: str) -> Iterator[Hit]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,13 +16,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cleaning import clean
 from engine import engine, ingest, slope
 from series import series
 
 ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared"
 FORGE = [sys.executable, "-m", "forge"]
-RECORDS = 20_000
 
 
 def main() -> None:
@@ -33,28 +30,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="forge-bench-") as folder:
         for part in parts:
             PARTS[part](Path(folder) / part)
-
-
-def clean(folder: Path) -> None:
-    """Time the student cleaning, store and row ledger included, beside the plain script over the same records."""
-    corpus = folder / "corpus"
-    script = SHARED / "data" / "scripts" / "make_corpus.py"
-    if not script.exists():
-        print("cleaning           not run: ../shared/data is not here")
-        return
-    _timed([sys.executable, str(script), "--out", str(corpus), "--n", str(RECORDS), "--seed", "7"])
-    build = [*FORGE, "build", "manifests/student.toml", "unified_min", "--set", f"data={corpus}"]
-    plain = [sys.executable, str(SHARED / "bench/pipeline/clean_baseline.py"), "--source", str(corpus)]
-    pairs = []
-    for attempt in range(3):
-        ours = _timed([*build, "--store", str(folder / f"clean{attempt}")])
-        peer = _timed([*plain, "--out", str(folder / f"plain{attempt}")])
-        pairs.append((ours, peer))
-        shutil.rmtree(folder / f"clean{attempt}")
-    ours = statistics.median(pair[0] for pair in pairs)
-    ratio = statistics.median(peer / ours for ours, peer in pairs)
-    speed = f"{RECORDS / ours:8.0f} rows/s   {ours:.1f} s for {RECORDS:,}"
-    print(f"cleaning           {speed}   × plain Python {ratio:.1f}")
 
 
 def train(folder: Path) -> None:
