@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,20 @@ def document(project: Project, outcome: Outcome) -> dict[str, Any]:
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "steps": [_entry(project, result) for result in outcome.results],
     }
+
+
+def json_text(value: Any) -> str:
+    """Return a JSON document as text that any encoding takes where a file's name is no UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    return (text if text.isascii() or _encodable(text) else json.dumps(value, indent=1)) + "\n"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _table(project: Project, results: Sequence[StepResult], ink: Ink) -> str:

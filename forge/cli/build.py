@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -38,7 +37,7 @@ def command(
     as_json: bool,
 ) -> int:
     """Make what is missing of MANIFEST, or of the named STEPs and all they need."""
-    from forge.cli.answer import document, summary
+    from forge.cli.answer import document, json_text, summary
     from forge.cli.note import take
     from forge.cli.view import BuildView
     from forge.plan.secrets import require_secrets
@@ -57,10 +56,7 @@ def command(
             project.graph, project.store, lambda: LocalExecutor(count, call.spare), view.hear, offline=offline
         )
         outcome = build.run()
-    if as_json:
-        text = json.dumps(document(project, outcome), ensure_ascii=False, indent=1) + "\n"
-    else:
-        text = summary(project, outcome, terminal=sys.stdout.isatty())
+    text = json_text(document(project, outcome)) if as_json else summary(project, outcome, terminal=sys.stdout.isatty())
     sys.stdout.write(text)
     sys.stdout.flush()
     if outcome.exit_code == 0 and lock is None:  # a snapshot knows nothing of locks

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from forge.cli import options
+from forge.core.errors import UsageError
 
 
 @click.command()
@@ -22,6 +23,11 @@ def command(*, manifest: str, sets: tuple[str, ...], store_path: str | None, loc
     project = options.open_project(manifest, sets, store_path)
     lock = make_lock(project.graph, project.store, sets)
     path = Path(lock_file) if lock_file else lock_path(Path(manifest))
-    path.write_text(lock.dump(), encoding="utf-8")
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(lock.dump(), encoding="ascii")
+        temporary.replace(path)  # a lock that is there stays until the new one is whole
+    except OSError as error:
+        raise UsageError(f"`{path}` can't be written: {error.strerror or error}") from None
     files = sum(len(members) for step in lock.files.values() for members in step.values())
     click.echo(f"`{path}`: {len(lock.steps)} steps, {files:,} files, {len(lock.environment)} versions")

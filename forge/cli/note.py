@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import forge
-from forge.cli.answer import document, summary
+from forge.cli.answer import document, json_text, summary
 from forge.cli.snapshot import FINISHED, FORMAT, FORMS, path_of, place_of, seal_of
 from forge.core.errors import StoreError
 from forge.core.files import fixed_part
@@ -42,13 +42,13 @@ def take(  # what a build was given, what it made, and when
     lines = [_read_lines(paths, begun) for paths in (fixed, data)]
     hits = _hits(outcome)
     answers = _answers(project, hits)
-    answers["json"] = json.dumps(document(project, hits) | {"finished": FINISHED}, ensure_ascii=False, indent=1) + "\n"
+    answers["json"] = json_text(document(project, hits) | {"finished": FINISHED})
     known = build.known_now()
     made = [_line(path) for path in (*build.delivered, *_made(project, known))]
     if lines[0] is not None and lines[1] is not None:
         _write_snapshot(arguments, project, place_of(arguments), [lines[0], lines[1], made], known, answers, build.name)
         frozen = freeze(build.keys) | {"watched": watched, "options": dict(options)}
-        _write(project, graph_path(arguments), json.dumps(frozen, ensure_ascii=False, separators=(",", ":")))
+        _write(project, graph_path(arguments), json.dumps(frozen, separators=(",", ":")))
 
 
 def retake(  # the same, and what was noted before
@@ -83,7 +83,7 @@ def retake(  # the same, and what was noted before
         name: watched[name] for name in fresh
     }:
         frozen["watched"] |= fresh
-        _write(project, graph_path(arguments), json.dumps(frozen, ensure_ascii=False, separators=(",", ":")))
+        _write(project, graph_path(arguments), json.dumps(frozen, separators=(",", ":")))
 
 
 def graph_path(arguments: list[str]) -> str:

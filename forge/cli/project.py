@@ -66,7 +66,27 @@ def open_project(path: str, sets: tuple[str, ...], store_path: str | None, targe
             raise ManifestError([*error.problems, *more.problems]) from None
         raise
     given = "".join(f" --set {shlex.quote(each)}" for each in sets) + (f" --store {store_path}" if store_path else "")
-    return Project(resolve(loaded, targets=targets), open_store(store_path, loaded.root), given)
+    graph, store = resolve(loaded, targets=targets), open_store(store_path, loaded.root)
+    _keep_apart(graph, store)
+    return Project(graph, store, given)
+
+
+def _keep_apart(graph: Graph, store: Store) -> None:
+    """Refuse steps that would read the store, which changes with every build."""
+    from forge.core.errors import ManifestError, Problem
+
+    inside = f"{os.path.realpath(store.root)}{os.sep}"
+    problems = []
+    for table in graph.manifest.steps:
+        step = graph.steps.get(table.name)
+        for parameter, files in step.files.items() if step is not None else ():
+            if any(os.path.realpath(file.path).startswith(inside) for file in files):
+                place = table.place_of(parameter)
+                message = f"`{parameter}` takes in files of forge's own store, `{store.root}`"
+                hint = "name the folders that hold your files, or keep the store elsewhere with `--store`"
+                problems.append(Problem(message, place.file, place.line, table.name, hint))
+    if problems:
+        raise ManifestError(problems)
 
 
 def open_store(store_path: str | None, root: Path, *, made: bool = False) -> Store:

@@ -32,7 +32,7 @@ def command(
     try:
         if target.exists() and not force and GENERATOR not in target.read_bytes()[:2048].decode(errors="replace"):
             raise UsageError(f"`{target}` is there already and is no report", hint="`--force` writes over it")
-        page = render(gather(project.graph, project.store), size=size_of, seconds=seconds_of).encode()
+        page = render(gather(project.graph, project.store), size=size_of, seconds=seconds_of).encode(errors="replace")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(page)
     except OSError as error:

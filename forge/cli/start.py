@@ -10,6 +10,13 @@ from forge.cli.snapshot import answer
 
 def main() -> None:
     """Run `forge`."""
+    try:
+        _main()
+    except KeyboardInterrupt:
+        sys.exit(130)  # while forge was still being imported
+
+
+def _main() -> None:
     arguments = sys.argv[1:]
     found = answer(arguments)
     if isinstance(found, int):

@@ -57,7 +57,7 @@ class Lock:
 
     def dump(self) -> str:
         """Return the lock as the text of its file."""
-        return json.dumps({"lock": FORMAT, **attrs.asdict(self)}, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+        return json.dumps({"lock": FORMAT, **attrs.asdict(self)}, indent=1, sort_keys=True) + "\n"
 
 
 def lock_path(manifest: Path) -> Path:

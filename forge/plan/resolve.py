@@ -105,7 +105,8 @@ def _pairs(
             resolver.problem(table, "from", "a source takes no `from`")
         return []
     if given is None:
-        resolver.problem(table, "from", "`from` is missing", f'name a step, such as `from = "{next(iter(tables))}"`')
+        other = next((name for name in tables if name != table.name), "…")
+        resolver.problem(table, "from", "`from` is missing", f'name a step, such as `from = "{other}"`')
         return []
     if isinstance(given, str):
         return [((_names(found) or ["rows"])[0], given)]

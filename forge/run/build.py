@@ -245,8 +245,12 @@ class Build:
     def _deliver(self, step: Step, tree: Tree) -> None:
         """Put the artifact where its step wants it in the user's own tree."""
         previous = self.actions.read(self._last[step.name]) if step.name in self._last else None
-        last = self.store.complete(previous.tree) if previous is not None else None
-        delivery = Delivery(step, self.graph.manifest.root, self.store, self.signatures)
+        # with another `to` it wrote elsewhere: what lies at the new place is somebody else's
+        same = previous is not None and previous.action.get("params") == dict(step.params)
+        last = self.store.complete(previous.tree) if previous is not None and same else None
+        read = {str(path.absolute()) for path in self.graph.manifest.files}
+        read |= {str(f.path.absolute()) for s in self.graph.steps.values() for files in s.files.values() for f in files}
+        delivery = Delivery(step, self.graph.manifest.root, self.store, self.signatures, frozenset(read))
         self.delivered += [str(path) for path in delivery.paths(tree)]
         delivery.make(tree, last, lambda message: self.listener(Warned(step.name, message)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Delivery:
-    """Lay one artifact out at the place that its step names; *signatures* spares reading what has not changed."""
+    """Lay one artifact out at the place that its step names.
+
+    *signatures* spares reading what has not changed; *read* are the files that the build itself is made from.
+    """
 
     step: Step
     root: Path
     store: Store
     signatures: Signatures
+    read: frozenset[str] = frozenset()
 
     def paths(self, tree: Tree) -> dict[Path, Member]:
         """Return the file for each member: *to* itself where there is one, else files below it."""
@@ -74,6 +79,9 @@ class Delivery:
             raise StepError(
                 f"`{path.relative_to(self.root)}` is no place for files of a step", hint="name another `to`"
             )
+        if str(path.absolute()) in self.read:
+            name = path.relative_to(self.root)
+            raise StepError(f"`{name}` is what this build reads: no step may write it", hint="name another `to`")
         parent = path.parent
         while not parent.exists():
             parent = parent.parent
@@ -82,7 +90,7 @@ class Delivery:
 
     def _write(self, path: Path, member: Member) -> None:
         self.store.check_object(member.digest)
-        temporary = path.with_name(f".{path.name}.forge")
+        temporary = path.with_name(f".forge-{uuid.uuid4().hex[:12]}")  # a name may be as long as a name can be
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir() and not path.is_symlink():

@@ -57,6 +57,8 @@ def label_rows(labeler: Labeler, rows: pl.DataFrame, journal: Journal, run: Run)
     Raises `Incomplete` when fewer rows than ``labeler.completeness`` are labelled, and `StepError` when the provider
     is down or refuses everything; the journal keeps every reply, so the next run goes on from there.
     """
+    promised = getattr(labeler, "columns", None)
+    _check_columns(rows, promised() if callable(promised) else ())  # before anything is paid for
     outcomes = ask_rows(labeler, rows, journal, run)
     for number, outcome in enumerate(outcomes, start=1):
         if outcome.state != "labelled":
@@ -116,15 +118,19 @@ def _require(outcomes: Sequence[Outcome], completeness: float) -> None:
     )
 
 
+def _check_columns(rows: pl.DataFrame, names: Sequence[str]) -> None:
+    taken = [name for name in (*names, *STATE_COLUMNS) if name in rows.columns]
+    if taken:
+        listed = ", ".join(f"`{name}`" for name in taken)
+        raise StepError(f"the rows have the columns {listed} already", hint="rename or drop them before labelling")
+
+
 def _joined(rows: pl.DataFrame, outcomes: Sequence[Outcome]) -> pl.DataFrame:
     """Add the labels as columns; they are null for rows that are not labelled."""
     import polars as pl
 
     names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.values))
-    taken = [name for name in (*names, *STATE_COLUMNS) if name in rows.columns]
-    if taken:
-        listed = ", ".join(f"`{name}`" for name in taken)
-        raise StepError(f"the rows have the columns {listed} already", hint="rename or drop them before labelling")
+    _check_columns(rows, names)
     labels = [pl.Series(name, _alike([outcome.values.get(name) for outcome in outcomes])) for name in names]
     replies = [outcome.reply and outcome.reply.encode("utf-8", "replace").decode() for outcome in outcomes]
     return rows.with_columns(

@@ -25,7 +25,7 @@ import attrs
 
 import forge
 from forge.core.action import module_digests
-from forge.core.artifact import Member, Tree
+from forge.core.artifact import Member, Tree, name_fault
 from forge.core.digest import digest_file
 from forge.core.errors import ForgeError, StepError, StoreError
 from forge.core.files import Seen
@@ -211,7 +211,8 @@ def _check_files(instance: Any, job: Job, store: Store, seen: Mapping[str, Seen]
         tree = Tree(members)
         if tree.digest != job.action["files"][parameter]:
             raise StepError(f"the files of `{parameter}` changed while step `{job.step}` read them", hint="build again")
-        store.publish_tree(tree, durable=False)
+        if not any(name_fault(name) for name in tree.members):  # a tree with such a name would not be read again
+            store.publish_tree(tree, durable=False)
     return unchanged
 
 

@@ -65,7 +65,11 @@ class Store:
             try:
                 found = marker.read_text().strip()
             except FileNotFoundError:
-                store.root.mkdir(parents=True, exist_ok=True)
+                try:
+                    store.root.mkdir(parents=True, exist_ok=True)
+                except (FileNotFoundError, FileExistsError) as error:
+                    hint = "name another place with `--store`"
+                    raise StoreError(f"no store can be made at `{root}`: {error.strerror}", hint=hint) from error
                 store.write(marker, FORMAT.encode())
                 found = FORMAT
         if found != FORMAT:

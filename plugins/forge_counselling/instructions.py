@@ -52,6 +52,11 @@ class Instructions:
                 f"the rows have no label column {', '.join(f'`{label}`' for label in missing)}",
                 hint="put a labeler before this step",
             )
+        there = rows.collect_schema().names()
+        missing = [name for name in ("id", "source", "conversation", *_LABELS) if name not in there]
+        if missing:
+            have = ", ".join(f"`{name}`" for name in there)
+            raise forge.StepError(f"the rows have no column `{missing[0]}`", hint=f"they have {have}")
         unlabelled = pl.any_horizontal(pl.col(label).is_null() for label in _LABELS)
         in_range = (
             pl.col("depression_level").is_in(list(DEPRESSION))

@@ -76,7 +76,9 @@ def _items(known: list[Any], value: list[Any]) -> Kind:
 
 def _scalar(known: Kind, value: Any) -> Kind:
     found = TEXT if isinstance(value, str) else BOOLEAN if isinstance(value, bool) else NUMBER
-    if found == NUMBER and isinstance(value, int) and value in _INTEGERS:
+    if found == NUMBER and isinstance(value, int):
+        if value not in _INTEGERS:
+            return MIXED  # as a number it would become another: order numbers must stay apart
         found = INTEGER
     if known in {NULL, found} if isinstance(known, str) else False:
         return found

@@ -119,6 +119,10 @@ class Human:
             votes.append(values)
         return votes[0] if len(self.sheets) == 1 else decided(votes, self._properties)
 
+    def columns(self) -> list[str]:
+        """Return the columns that labels will stand in."""
+        return self._schema.names
+
     def statistics(self, rows: pl.LazyFrame) -> Mapping[str, Any]:
         """Count states and labels."""
         return describe(rows, self._schema.names)
@@ -137,7 +141,7 @@ class Human:
         """Return what each annotator wrote, by a row's name and its text's digest."""
         found: dict[str, dict[str, dict[str, dict[str, str]]]] = defaultdict(lambda: defaultdict(dict))
         for file in self.sheets:
-            reader = csv.reader(io.StringIO(file.read_text("utf-8-sig"), newline=""))
+            reader = csv.reader(io.StringIO(_text(file), newline=""))
             heads = [head.partition(" (")[0].strip() for head in next(reader, [])]
             missing = [name for name in (_ROW, self.id, *self._properties) if name not in heads]
             if missing:
@@ -178,3 +182,13 @@ def _value(text: str, schema: Mapping[str, Any]) -> Any:
             return text
         return int(number) if number.is_integer() else number
     return text.lower() == "true" if kind == "boolean" and text.lower() in {"true", "false"} else text
+
+
+def _text(file: forge.File) -> str:
+    """Return a sheet's text; spreadsheet programs save UTF-8, or GB18030 on a Chinese system."""
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            return file.read_text(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise forge.StepError(f"the sheet `{file.name}` is neither UTF-8 nor GB18030", hint="save it as CSV in UTF-8")

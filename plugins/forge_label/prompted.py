@@ -142,6 +142,10 @@ class Prompted(abc.ABC):
         """Return what so many tokens cost."""
         return cost_of(self.prices.get(self.named), prompt_tokens, completion_tokens)
 
+    def columns(self) -> list[str]:
+        """Return the columns that labels will stand in."""
+        return self._schema.names
+
     def statistics(self, rows: pl.LazyFrame) -> Mapping[str, Any]:
         """Count states and labels."""
         return describe(rows, self._schema.names)

@@ -73,6 +73,10 @@ class Replay:
         self._schema.check(values)
         return {name: values[name] for name in self._schema.names}
 
+    def columns(self) -> list[str]:
+        """Return the columns that labels will stand in."""
+        return self._schema.names
+
     def statistics(self, rows: pl.LazyFrame) -> Mapping[str, Any]:
         """Count states and labels."""
         return describe(rows, self._schema.names)

@@ -64,6 +64,7 @@ class Schema:
             validator.check_schema(exact)
         except SchemaError as error:
             raise forge.StepError(f"`{name}` is not a JSON Schema: {error.message}") from error
+        _check_satisfiable(raw, name)
         return cls(exact, _enumerated(exact), _offline(validator, exact))
 
     @property
@@ -103,6 +104,17 @@ def _raw(given: forge.File | Mapping[str, Label]) -> tuple[dict[str, Any], str]:
             hint='it begins `{"type": "object", "properties": {…}}`, a property for each label',
         )
     return raw, given.name
+
+
+def _check_satisfiable(raw: Mapping[str, Any], name: str) -> None:
+    """Refuse a schema that no reply can fit: each row would be paid for in vain."""
+    unknown = [each for each in raw.get("required", ()) if each not in raw["properties"]]
+    if unknown:
+        raise forge.StepError(f"`{name}` requires `{unknown[0]}`, which is none of its properties")
+    for label, form in raw["properties"].items():
+        least, most = (form.get("minimum"), form.get("maximum")) if isinstance(form, dict) else (None, None)
+        if least is not None and most is not None and least > most:
+            raise forge.StepError(f"`{name}`: `{label}` is to be at least {least} and at most {most}")
 
 
 def _exact(node: Any) -> Any:

@@ -1,0 +1,68 @@
+"""Where files of a step may be put in the user's tree, and what they never write over."""
+
+import pytest
+
+MANIFEST = """
+    [sources.one]
+    use = "files.any"
+    path = "one.txt"
+
+    [exporters.out]
+    use = "files.copy"
+    from = "one"
+    to = "{to}"
+    """
+
+
+@pytest.fixture
+def project(forge_project):
+    forge_project.write("one.txt", "one")
+    forge_project.manifest(MANIFEST.replace("{to}", "made.txt"))
+    assert 0 == forge_project.build().exit_code
+    return forge_project
+
+
+def test_another_destination_owns_nothing_that_lies_there(project):
+    project.write("notes.txt", "precious")
+    project.manifest(MANIFEST.replace("{to}", "notes.txt"))
+    result = project.build()
+    assert (1, "precious") == (result.exit_code, (project.root / "notes.txt").read_text())
+    assert "is there already, and step `out` did not write it" in result.stderr
+
+
+@pytest.mark.parametrize("place", ["forge.toml", "one.txt"])
+def test_what_the_build_reads_is_never_written_over(project, place):
+    project.manifest(MANIFEST.replace("{to}", place))
+    before = (project.root / place).read_text()
+    result = project.build()
+    assert (1, before) == (result.exit_code, (project.root / place).read_text())
+    assert "no step may write it" in result.stderr
+
+
+def test_a_name_as_long_as_a_name_can_be_is_written(project):
+    name = "n" * 251 + ".txt"
+    project.manifest(MANIFEST.replace("{to}", name))
+    assert (0, "one") == (project.build().exit_code, (project.root / name).read_text())
+
+
+@pytest.mark.parametrize("path", [".", "store", "store/builds/*"])
+def test_a_source_that_takes_in_the_store_is_refused(project, path):
+    project.manifest(MANIFEST.replace("{to}", "made.txt").replace('"one.txt"', f'"{path}"'))
+    result = project.build()
+    assert (2, True) == (result.exit_code, "takes in files of forge's own store" in result.stderr)
+
+
+def test_a_lock_that_can_t_be_made_leaves_the_old_one(project):
+    assert 0 == project.forge("lock", "forge.toml").exit_code
+    before = (project.root / "forge.toml.lock").read_text()
+    project.write("more/\udcff", "x")
+    project.manifest(MANIFEST.replace("{to}", "made").replace('"one.txt"', '"more"'))
+    assert 0 == project.build().exit_code
+    assert 0 == project.forge("lock", "forge.toml").exit_code
+    assert before != (project.root / "forge.toml.lock").read_text()
+    assert 0 == project.build("--locked").exit_code
+
+
+def test_a_store_that_can_t_be_made_is_named(project):
+    result = project.build("--store", "/proc/nothing/here")
+    assert (4, True) == (result.exit_code, "no store can be made at `/proc/nothing/here`" in result.stderr)
