@@ -67,6 +67,9 @@ def label_rows(labeler: Labeler, rows: pl.DataFrame, journal: Journal, run: Run)
                 + (f"; reply: {outcome.reply}" if outcome.reply else "")
             )
     _require(outcomes, getattr(labeler, "completeness", 1.0))
+    without = sum(outcome.state != "labelled" for outcome in outcomes)
+    if without:
+        run.warn(f"{without:,} of {len(outcomes):,} rows have no label: `label_state` says why, the log names each")
     return _joined(rows, outcomes)
 
 
