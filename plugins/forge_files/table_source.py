@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -28,7 +29,7 @@ def _named(_instance: object, attribute: attrs.Attribute[str], value: str) -> No
 
 
 @attrs.frozen(kw_only=True)
-class TableSource:
+class TableSource(abc.ABC):
     """Read files into rows; a subclass says what a file's text holds.
 
     *file_column* and *index_column* name columns for where a row comes from: the file's name below the fixed part of
@@ -64,9 +65,9 @@ class TableSource:
         """Return how records become rows."""
         return ColumnMap({})
 
+    @abc.abstractmethod
     def entries(self, text: str) -> Iterable[tuple[int, Any]]:
         """Yield index and value of each record of a file; a Broken in the place of one that can't be read."""
-        raise NotImplementedError
 
     def _row(self, record: Any, mapping: ColumnMap, file: str, index: int) -> dict[str, Any]:
         row = mapping.row(record if isinstance(record, dict) else {VALUE: record}, file, index)

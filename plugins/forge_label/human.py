@@ -11,20 +11,18 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from attrs.validators import ge, le
 from blake3 import blake3
 
 import forge
+from forge_label.found import Found
 from forge_label.prompts import conversation_text
 from forge_label.schema import Label, Schema
-from forge_label.statistics import describe
 from forge_label.votes import decided
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import polars as pl
 
 _ROW = "row"  # the column that knows a row's text again
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
@@ -65,7 +63,7 @@ class Sheet:
 
 
 @attrs.frozen(kw_only=True)
-class Human:
+class Human(Found):
     """Label rows by the sheets that annotators filled in (`label.sheet` writes them).
 
     ``sheets`` are the filled sheets, a file for each annotator; where several labelled a row the majority of each
@@ -73,21 +71,9 @@ class Human:
     is ``skipped``, as is one whose text changed since; a value that the schema does not allow makes it ``refused``.
     """
 
-    schema: forge.File | dict[str, Label]
     sheets: forge.Files
     column: str = "conversation"
     id: str = "id"
-    completeness: float = attrs.field(default=1.0, validator=[ge(0.0), le(1.0)])
-
-    @property
-    def attempts(self) -> int:
-        """Ask once: the sheets say what they say."""
-        return 1
-
-    @property
-    def journalled(self) -> bool:
-        """Keep no second copy of what lies in the sheets."""
-        return False
 
     def request(self, row: Mapping[str, Any]) -> forge.Request:
         """Look the row up in the sheets; refuse one that nobody labelled."""
@@ -118,18 +104,6 @@ class Human:
                 raise forge.Refused(f"`{annotator}`: {refusal.message}") from None
             votes.append(values)
         return votes[0] if len(self.sheets) == 1 else decided(votes, self._properties)
-
-    def columns(self) -> list[str]:
-        """Return the columns that labels will stand in."""
-        return self._schema.names
-
-    def statistics(self, rows: pl.LazyFrame) -> Mapping[str, Any]:
-        """Count states and labels."""
-        return describe(rows, self._schema.names)
-
-    @functools.cached_property
-    def _schema(self) -> Schema:
-        return Schema.read(self.schema)
 
     @property
     def _properties(self) -> Mapping[str, Any]:

@@ -7,21 +7,18 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from attrs.validators import ge, le, min_len, optional
+from attrs.validators import min_len, optional
 
 import forge
+from forge_label.found import Found
 from forge_label.replies import read_object
-from forge_label.schema import Label, Schema
-from forge_label.statistics import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import polars as pl
-
 
 @attrs.frozen(kw_only=True)
-class Replay:
+class Replay(Found):
     """Label rows from files of earlier replies, by the rows' names; nothing is asked.
 
     ``files`` are JSON lines (``results/input_part_*.jsonl``); ``key`` is the field that holds a row's name, as the
@@ -32,23 +29,11 @@ class Replay:
     ``source`` says in `label_source` where the replies came from.
     """
 
-    schema: forge.File | dict[str, Label]
     files: forge.Files
     id: str = "id"
     key: str = "id"
     reply: str | None = attrs.field(default=None, validator=optional(min_len(1)))
     source: str = "replay"
-    completeness: float = attrs.field(default=1.0, validator=[ge(0.0), le(1.0)])
-
-    @property
-    def attempts(self) -> int:
-        """Ask once: what was said stays said."""
-        return 1
-
-    @property
-    def journalled(self) -> bool:
-        """Keep no second copy of what lies in the files."""
-        return False
 
     def request(self, row: Mapping[str, Any]) -> forge.Request:
         """Look the row's name up; refuse a row without a reply."""
@@ -72,18 +57,6 @@ class Replay:
             values = {name: value for name, value in values.items() if name in self._schema.names}
         self._schema.check(values)
         return {name: values[name] for name in self._schema.names}
-
-    def columns(self) -> list[str]:
-        """Return the columns that labels will stand in."""
-        return self._schema.names
-
-    def statistics(self, rows: pl.LazyFrame) -> Mapping[str, Any]:
-        """Count states and labels."""
-        return describe(rows, self._schema.names)
-
-    @functools.cached_property
-    def _schema(self) -> Schema:
-        return Schema.read(self.schema)
 
     @property
     def _replies(self) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import json
 import re
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,7 +29,7 @@ _UNTOUCHED = "window that no interval touches"
 
 
 @attrs.frozen(kw_only=True)
-class _Samples:
+class _Samples(abc.ABC):
     """Hold how answers are read; the classes below say what becomes of prompts and series."""
 
     answers: Literal["anomalies", "text"] = "anomalies"
@@ -144,11 +145,13 @@ class _Samples:
             raise UnusableAnswer("interval over series that keep different rows")
         return outcome
 
+    @abc.abstractmethod
     def _schema(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """Return the columns of a sample and their types."""
 
+    @abc.abstractmethod
     def _said(self, record: dict[str, Any], series: Sequence[Sequence[pl.Series]], output: str) -> dict[str, Any]:
-        raise NotImplementedError
+        """Return a sample's columns, given the values of each picture's series and the answer."""
 
 
 def _marked(record: dict[str, Any], reason: str) -> dict[str, Any]:
