@@ -209,7 +209,8 @@ def _linked(source: Path, target: Path) -> bool:
         os.link(source, second)
     except OSError:
         return False
-    os.replace(second, target)
+    os.unlink(target)  # a rename over a file makes ext4 write all of *source* out first
+    os.rename(second, target)
     return True
 
 
