@@ -81,8 +81,6 @@ class Call:
 
 def run(arguments: list[str], spare: Process | None = None) -> int:
     """Run one command line and return its exit code."""
-    if arguments in (["--help"], ["-h"]):
-        return _run(Call(arguments)) or 0  # most of forge need not be imported for this
     from forge.cli.boundary import guarded
 
     return guarded(lambda: _run(Call(arguments, spare))) or 0

@@ -71,13 +71,13 @@ def retake(  # the same, and what was noted before
     watched: dict[str, list[str]] = frozen["watched"]
     fresh = {name: _watched(project.graph.steps[name].files.values(), project) for name in build.changed}
     moved = {path for name in build.changed for path in (*watched[name], *fresh[name])}
-    kept = {path: line for line in old.data if (path := line.partition("\t")[0]) not in moved}
+    kept = {path: line for line in map(bytes.decode, old.data) if (path := line.partition("\t")[0]) not in moved}
     lines = _read_lines(dict.fromkeys(path for paths in fresh.values() for path in paths), begun)
-    made = {path: line for line in old.made if (path := line.partition("\t")[0]) not in gone}
+    made = {path: line for line in map(bytes.decode, old.made) if (path := line.partition("\t")[0]) not in gone}
     made |= {path: _line(path) for path in (*build.delivered, *_made(project, now))}
     if lines is None:
         return
-    parts = [old.fixed, [*kept.values(), *lines], list(made.values())]
+    parts = [[line.decode() for line in old.fixed], [*kept.values(), *lines], list(made.values())]
     _write_snapshot(arguments, project, old.place, parts, known, _answers(project, _hits(outcome)), build.name)
     if refrozen(frozen, {name: project.graph.steps[name] for name in build.changed}) or fresh != {
         name: watched[name] for name in fresh
@@ -106,7 +106,7 @@ def _write_snapshot(  # the parts of the text, in their order
     if not any("\n" in line for line in (place, *lines)):  # a path with a line end can't be told from two
         text = "\n".join([FORMAT, place, " ".join(str(len(p)) for p in parts), *lines])
         with suppress(UnicodeEncodeError):  # what can't be read again is not worth noting
-            _write(project, path_of(arguments), f"{text}\n{seal_of(text)} {name}")
+            _write(project, path_of(arguments), f"{text}\n{seal_of(text.encode())} {name}")
 
 
 def _write(project: Project, path: str, text: str) -> None:

@@ -44,7 +44,7 @@ def test_the_short_way_imports_forge_s_first_modules_alone(settled):
     settled.build(PYTHONPROFILEIMPORTTIME="1")
     names = imported(settled)
     assert {"forge", "forge.cli", "forge.cli.start", "forge.cli.snapshot"} == {n for n in names if "forge" in n}
-    assert set() == names & {"attrs", "click", "json", "pluggy", "re", "rich", "tomllib", "typing"}
+    assert set() == names & {"attrs", "click", "enum", "json", "pluggy", "re", "rich", "signal", "tomllib", "typing"}
 
 
 @pytest.fixture(scope="module")

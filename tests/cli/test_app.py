@@ -1,6 +1,9 @@
 """The command line in this process: what it says where nothing is built."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +133,14 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr("forge.plan.load.load", broken)
     with pytest.raises(IndexError, match="a bug"):
         run(["plan", "forge.toml"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("arguments", ["--help", "plugins list", "plan forge.toml", "build forge.toml"])
+def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(project, arguments):
+    command = [sys.executable, "-c", "from forge.cli.start import main; main()", *arguments.split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert 1 == done.returncode
+    assert "error: standard output can't be written: No space left on device" == done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
