@@ -20,7 +20,7 @@ def _main() -> None:
     arguments = sys.argv[1:]
     found = answer(arguments)
     if isinstance(found, int):
-        os._exit(found)  # nothing was begun that had to end; taking the interpreter down costs milliseconds
+        os._exit(found)  # nothing was begun that has to end; taking the interpreter down costs milliseconds
     spare = None
     if arguments[:1] == ["build"]:
         from forge.run import spawn
@@ -43,4 +43,7 @@ def _main() -> None:
 
             spare.signal(signal.SIGKILL)
             spare.wait()
+    if found is not None:
+        sys.stderr.flush()
+        os._exit(code)  # all that was begun has ended
     sys.exit(code)

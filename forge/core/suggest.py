@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +10,8 @@ if TYPE_CHECKING:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """Return a hint that names the closest of *known*, or all of them where nothing is close and they are few."""
+    from difflib import get_close_matches  # needed when something is wrong already
+
     names = sorted(set(known))
     close = get_close_matches(word, names, n=1, cutoff=0.6)
     if close:

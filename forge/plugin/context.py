@@ -6,7 +6,6 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import stat
 from io import FileIO
 from pathlib import Path
@@ -191,6 +190,8 @@ def _copy(source: FileIO, target: FileIO, size: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
+        import shutil
+
         shutil.copyfileobj(source, target)
 
 

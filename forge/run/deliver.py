@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from forge.core.errors import StepError
+from forge.store.disk import unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,11 +89,13 @@ class Delivery:
 
     def _write(self, path: Path, member: Member) -> None:
         self.store.check_object(member.digest)
-        temporary = path.with_name(f".forge-{uuid.uuid4().hex[:12]}")  # a name may be as long as a name can be
+        temporary = path.with_name(f".forge-{unique()[:12]}")  # a name may be as long as a name can be
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir() and not path.is_symlink():
                 raise StepError(f"`{path}` is a folder where step `{self.step.name}` puts a file", hint="move it away")
+            import shutil
+
             shutil.copyfile(self.store.object_path(member.digest), temporary)
             temporary.chmod(0o755 if member.executable else 0o644)
             os.replace(temporary, path)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -54,6 +53,8 @@ def read_files(instance: Any, job: Job, ledger: Ledger, store: Store) -> Iterato
     if len(files) < _FEW:
         yield from instance.read(ledger)
         return
+    from concurrent.futures import ThreadPoolExecutor  # brings logging along
+
     pieces, base = Pieces(store), _base(job, field)
     with ThreadPoolExecutor(max(1, ledger.threads)) as pool:
         shards = list(pool.map(lambda file: _shard(instance, field, file, job, base, pieces, ledger), files))

@@ -11,7 +11,6 @@ import json
 import os
 import queue
 import signal
-import socket
 import sys
 import threading
 import time
@@ -41,6 +40,7 @@ from forge.store.actions import Actions
 from forge.store.base import Store, StoredTree
 from forge.store.disk import named_errors
 from forge.store.folders import folder_of
+from forge.store.process import HOST
 from forge.store.refusals import refusal
 from forge.store.signatures import signature
 
@@ -155,7 +155,7 @@ class Worker:
                 warnings=ledger.warnings,
                 code=job.code,
                 started=started,
-                host=socket.gethostname(),
+                host=HOST,
                 forge=forge.__version__,
             )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from forge.core.digest import canonical, digest_value
 from forge.core.errors import StoreError
 from forge.core.record import Record
 from forge.store.disk import named_errors, remove
-from forge.store.process import birth, lives
+from forge.store.process import HOST, birth, lives
 from forge.store.used import alone, touch
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ class Actions:
         `Pulse` touches it, for a step may work for hours without a word.
         """
         path = self.store.root / "claims" / key
-        heart = Heart(path, f"{socket.gethostname()} {os.getpid()} {time.time_ns()} {birth(os.getpid())}")
+        heart = Heart(path, f"{HOST} {os.getpid()} {time.time_ns()} {birth(os.getpid())}")
         with named_errors(self.store.root):
             heart.take()
         self.pulse.join(heart)
@@ -216,7 +215,7 @@ class Heart:
             # reading first: opening a file makes NFS ask the server, so that the time is not one it remembers
             host, pid, _, *born = self.path.read_text().split()
             beat = self.path.stat().st_mtime
-            if host == socket.gethostname():
+            if host == HOST:
                 return not lives(int(pid), "".join(born))
         except FileNotFoundError:
             return False

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +22,7 @@ import attrs
 from forge.core.artifact import Member, Tree, name_fault
 from forge.core.digest import canonical, digest_bytes, digest_file
 from forge.core.errors import StepError, StoreError
-from forge.store.disk import NO_LINKS, created, is_sound, join, named_errors, reads, remove, size_at, sync
+from forge.store.disk import NO_LINKS, created, is_sound, join, named_errors, reads, remove, size_at, sync, unique
 from forge.store.folders import settle
 from forge.store.signatures import signature
 from forge.store.used import shared, touch
@@ -131,7 +129,7 @@ class Store:
                 os.unlink(path)
                 join(Path(target), Path(path))
             else:  # what lies there is damaged
-                second = f"{path}.{uuid.uuid4().hex}"
+                second = f"{path}.{unique()}"
                 os.link(path, second)
                 os.replace(second, target)
         except OSError as error:
@@ -146,6 +144,8 @@ class Store:
 
     def add_copy(self, path: Path) -> Member:
         """Take a file from elsewhere into the objects; it stays where it is."""
+        import shutil
+
         with self.staging() as folder:
             copy = folder / "file"
             with named_errors(self.root):
@@ -235,6 +235,8 @@ class Store:
 
     def export(self, tree: Tree, folder: Path) -> None:
         """Copy the tree's files to a folder of the user's own."""
+        import shutil
+
         for name, member in tree.members.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -251,7 +253,7 @@ class Store:
         if size is not None:
             # another process may have moved it meanwhile
             with named_errors(self.root), suppress(FileNotFoundError):
-                path.replace(self.root / "staging" / f"damaged-{digest[:16]}-{uuid.uuid4().hex[:8]}")
+                path.replace(self.root / "staging" / f"damaged-{digest[:16]}-{unique()[:8]}")
         raise self._damaged(digest)
 
     def tree_path(self, digest: str) -> Path:
@@ -269,7 +271,7 @@ class Store:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """Give a fresh folder on the store's file system, removed afterwards."""
-        folder = self.root / "staging" / uuid.uuid4().hex
+        folder = self.root / "staging" / unique()
         with named_errors(self.root):
             folder.mkdir()
         try:
@@ -284,7 +286,7 @@ class Store:
         if fresh and reads(path, data) and touch(self.root, path):
             return
         folder, name = os.path.split(path)
-        temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
+        temporary = os.path.join(folder, f".{name}.{unique()}")
         with named_errors(self.root):
             try:
                 with created(temporary) as file:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -60,7 +59,14 @@ def remove(folder: Path) -> None:
         except FileNotFoundError:
             pass
 
+    import shutil  # its compressors take milliseconds to import, and most builds remove nothing
+
     shutil.rmtree(folder, onerror=loosen)
+
+
+def unique() -> str:
+    """Return a name that nothing else has, as `uuid` would without its import."""
+    return os.urandom(16).hex()
 
 
 def join(target: Path, path: Path) -> None:

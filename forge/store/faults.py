@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +10,7 @@ import attrs
 
 from forge.core.digest import digest_file
 from forge.core.errors import StoreError
+from forge.store.disk import unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,7 +69,7 @@ def set_aside(store: Store, faults: Sequence[Fault]) -> list[Path]:
     for path in dict.fromkeys(path for fault in faults for path in fault.aside):
         name = (path.parent.name + path.name)[:20]
         try:
-            path.replace(store.root / "staging" / f"damaged-{name}-{uuid.uuid4().hex[:8]}")
+            path.replace(store.root / "staging" / f"damaged-{name}-{unique()[:8]}")
         except FileNotFoundError:
             continue
         except OSError:

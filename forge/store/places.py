@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from forge.core.errors import StoreError, UsageError
+from forge.store.disk import unique
 from forge.store.used import touch
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Folder:
 
     def _place(self, name: str, fill: Callable[[Path], Any]) -> None:
         target = self.root / name
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        temporary = target.with_name(f".{target.name}.{unique()}")
         with _named(self.label, "write"):
             self.root.mkdir(exist_ok=True)  # its parent must be there: a share that is not mounted is an error
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,7 @@ class Bucket:
                 send(target)
                 return
             folder, _, last = target.rpartition("/")
-            temporary = f"{folder}/.{last}.{uuid.uuid4().hex}"
+            temporary = f"{folder}/.{last}.{unique()}"
             self.system.makedirs(folder, exist_ok=True)
             try:
                 send(temporary)

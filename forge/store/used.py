@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import time
-import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from forge.store.process import lives
+from forge.store.disk import unique
+from forge.store.process import HOST, lives
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +67,7 @@ def touch(root: Path, path: Path) -> bool:
 @contextmanager
 def lease(root: Path) -> Iterator[None]:
     """Say that a build runs from now on; one into a store that can't be written says nothing."""
-    path = root / "builds" / "running" / f"{socket.gethostname()} {os.getpid()} {time.time_ns()} {uuid.uuid4().hex}"
+    path = root / "builds" / "running" / f"{HOST} {os.getpid()} {time.time_ns()} {unique()}"
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -86,7 +85,7 @@ def leases(root: Path) -> dict[Path, float | None]:
 
 def _holder_lives(host: str, pid: int) -> bool | None:
     """Say whether a process of this machine is there; None for one of another machine."""
-    if host != socket.gethostname():
+    if host != HOST:
         return None
     return lives(pid)
 

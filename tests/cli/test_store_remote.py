@@ -311,9 +311,9 @@ def test_a_push_and_a_pull_that_were_killed_go_on(many, url, request):
 # ---------------------------------------------------------------- one store, several machines
 
 HOST = """
-    import os, socket
+    import os, types
     if "FORGE_TEST_HOST" in os.environ:
-        socket.gethostname = lambda: os.environ["FORGE_TEST_HOST"]
+        os.uname = lambda: types.SimpleNamespace(nodename=os.environ["FORGE_TEST_HOST"])
     """
 SHARED = """
     [sources.raw]
