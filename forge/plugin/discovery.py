@@ -11,6 +11,7 @@ import pluggy
 from forge.core.errors import PluginError
 from forge.core.suggest import did_you_mean
 from forge.plugin import hookspecs
+from forge.plugin.entry_points import entry_points
 from forge.plugin.registry import Register, StepType
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ def installed() -> dict[str, str]:
 
     Several entry points may serve one namespace: `check` and `check.table` both add step types to `check`.
     """
-    from importlib.metadata import entry_points  # slow to import, and a worker is told what there is
-
     found: dict[str, str] = {}
-    for entry in entry_points(group=GROUP):
-        if found.setdefault(entry.name, entry.value) != entry.value:
+    for name, value in entry_points(GROUP):
+        if found.setdefault(name, value) != value:
             raise PluginError(
-                f"two distributions offer a plugin called `{entry.name}`: `{found[entry.name]}` and `{entry.value}`",
+                f"two distributions offer a plugin called `{name}`: `{found[name]}` and `{value}`",
                 hint="uninstall one of them",
             )
     return found
