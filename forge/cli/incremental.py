@@ -5,14 +5,13 @@ The graph comes from what was kept beside the snapshot; neither TOML nor any plu
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge.cli.answer import summary
-from forge.cli.note import graph_path, retake
+from forge.cli.note import graph_path, read_graph, retake
 from forge.cli.project import Project
 from forge.cli.view import BuildView
 from forge.plan.frozen import thaw
@@ -33,7 +32,7 @@ def build_changed(arguments: list[str], snapshot: Snapshot, spare: Process | Non
     if "--json" in arguments:
         return None
     try:
-        frozen = json.loads(path.read_bytes())
+        frozen = read_graph(str(path))
         changed = frozenset(n for n, paths in frozen["watched"].items() if not set(paths).isdisjoint(snapshot.changed))
         graph = thaw(frozen, changed)
         known = snapshot.known()

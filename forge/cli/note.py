@@ -48,7 +48,7 @@ def take(  # what a build was given, what it made, and when
     if lines[0] is not None and lines[1] is not None:
         _write_snapshot(arguments, project, place_of(arguments), [lines[0], lines[1], made], known, answers, build.name)
         frozen = freeze(build.keys) | {"watched": watched, "options": dict(options)}
-        _write(project, graph_path(arguments), json.dumps(frozen, separators=(",", ":")))
+        _write_graph(project, arguments, frozen)
 
 
 def retake(  # the same, and what was noted before
@@ -83,7 +83,7 @@ def retake(  # the same, and what was noted before
         name: watched[name] for name in fresh
     }:
         frozen["watched"] |= fresh
-        _write(project, graph_path(arguments), json.dumps(frozen, separators=(",", ":")))
+        _write_graph(project, arguments, frozen)
 
 
 def graph_path(arguments: list[str]) -> str:
@@ -107,6 +107,21 @@ def _write_snapshot(  # the parts of the text, in their order
         text = "\n".join([FORMAT, place, " ".join(str(len(p)) for p in parts), *lines])
         with suppress(UnicodeEncodeError):  # what can't be read again is not worth noting
             _write(project, path_of(arguments), f"{text}\n{seal_of(text.encode())} {name}")
+
+
+def _write_graph(project: Project, arguments: list[str], frozen: Mapping[str, Any]) -> None:
+    text = json.dumps(frozen, separators=(",", ":"))
+    _write(project, graph_path(arguments), f"{text}\n{seal_of(text.encode())}")
+
+
+def read_graph(path: str) -> dict[str, Any]:
+    """Read the graph that lies at *path*; a damaged one is a `ValueError`."""
+    with open(path, "rb") as file:
+        text, _, seal = file.read().rpartition(b"\n")
+    if seal.decode() != seal_of(text):
+        raise ValueError(path)
+    frozen: dict[str, Any] = json.loads(text)
+    return frozen
 
 
 def _write(project: Project, path: str, text: str) -> None:

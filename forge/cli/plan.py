@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from forge.cli.project import Project
     from forge.plan.forecast import Forecast
     from forge.run.estimate import Estimate
 
@@ -37,6 +38,7 @@ def command(
 
     project = options.open_project(manifest, sets, store_path, steps)
     entries = forecast(project.graph, project.store)
+    outdated = {name: files for name, entry in entries.items() if (files := _outdated(entry, project))}
     estimates: dict[str, Estimate] = {}
     if any(e.step.verb == "request" for e in entries.values()):
         from forge.run.estimate import estimate
@@ -44,13 +46,26 @@ def command(
         found = {name: estimate(entry, entries, project.store) for name, entry in entries.items()}
         estimates = {name: each for name, each in found.items() if each is not None}
     if as_json:
-        document = {"steps": [_json(e, estimates.get(name)) for name, e in entries.items()]}
+        document = {"steps": [_json(e, estimates.get(name), outdated.get(name, [])) for name, e in entries.items()]}
         click.echo(json.dumps(document, ensure_ascii=False, indent=1))
         return
-    _show(console(), entries, estimates)
+    _show(console(), entries, estimates, outdated)
 
 
-def _json(entry: Forecast, estimate: Estimate | None) -> dict[str, Any]:
+def _outdated(entry: Forecast, project: Project) -> list[str]:
+    """Return the files in the user's own tree that a build writes again though the step is a hit."""
+    if entry.will != "hit" or entry.record is None or not entry.step.destination:
+        return []
+    from forge.run.deliver import Delivery
+    from forge.store.signatures import Signatures, build_name
+
+    manifest = project.graph.manifest
+    signatures = Signatures.load(project.store, build_name(manifest.name, manifest.path))
+    delivery = Delivery(entry.step, manifest.root, project.store, signatures)
+    return delivery.outdated(project.store.tree(entry.record.tree))
+
+
+def _json(entry: Forecast, estimate: Estimate | None, outdated: list[str]) -> dict[str, Any]:
     import attrs
 
     last = entry.last
@@ -60,6 +75,7 @@ def _json(entry: Forecast, estimate: Estimate | None) -> dict[str, Any]:
         "use": entry.step.use,
         "will": entry.will,
         "because": entry.because,
+        "writes_again": outdated,
         "key": entry.key,
         "moved": list(entry.moved),
         "after": list(entry.pending),
@@ -71,7 +87,12 @@ def _json(entry: Forecast, estimate: Estimate | None) -> dict[str, Any]:
     }
 
 
-def _show(out: Console, entries: Mapping[str, Forecast], estimates: Mapping[str, Estimate]) -> None:
+def _show(
+    out: Console,
+    entries: Mapping[str, Forecast],
+    estimates: Mapping[str, Estimate],
+    outdated: Mapping[str, list[str]],
+) -> None:
     from rich.markup import escape
 
     from forge.cli.render import STYLES, grid
@@ -94,9 +115,12 @@ def _show(out: Console, entries: Mapping[str, Forecast], estimates: Mapping[str,
         }
         table.add_row(*(cells[column] for column in columns))
     out.print(table)
+    for name, files in outdated.items():
+        out.print(escape(f"\n`{name}` would be put again where it was changed or is missing: {', '.join(files)}"))
     run, unknown = (sum(e.will == will for e in entries.values()) for will in ("run", "unknown"))
     if not run + unknown:
-        out.print(f"\nnothing to do: all {len(entries)} steps are hits")
+        nothing = "no step to run" if outdated else "nothing to do"
+        out.print(f"\n{nothing}: all {len(entries)} steps are hits")
         return
     more = f", {unknown} of them unless what comes in is equal" if unknown else ""
     out.print(f"\n{run + unknown} of {len(entries)} steps would run{more}")

@@ -42,6 +42,11 @@ class Delivery:
             return {place: next(iter(tree.members.values()))}
         return {place / name: member for name, member in tree.members.items()}
 
+    def outdated(self, tree: Tree) -> list[str]:
+        """Return the files, by their paths in the project, that `make` would write."""
+        files = self.paths(tree).items()
+        return [str(path.relative_to(self.root)) for path, member in files if self._found(path) != member.digest]
+
     def make(self, tree: Tree, last: Tree | None, warn: Callable[[str], None]) -> None:
         """Write what is missing or other than it should be.
 

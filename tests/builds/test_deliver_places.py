@@ -1,5 +1,7 @@
 """Where files of a step may be put in the user's tree, and what they never write over."""
 
+import json
+
 import pytest
 
 MANIFEST = """
@@ -66,3 +68,16 @@ def test_a_lock_that_can_t_be_made_leaves_the_old_one(project):
 def test_a_store_that_can_t_be_made_is_named(project):
     result = project.build("--store", "/proc/nothing/here")
     assert (4, True) == (result.exit_code, "no store can be made at `/proc/nothing/here`" in result.stderr)
+
+
+def test_a_plan_names_what_was_changed_or_taken_away_in_the_tree(project):
+    assert "nothing to do" in project.forge("plan", "forge.toml").stdout
+    for touch in (lambda path: path.unlink(), lambda path: path.write_text("two")):
+        touch(project.root / "made.txt")
+        said = project.forge("plan", "forge.toml").stdout
+        assert "`out` would be put again where it was changed or is missing: made.txt" in said
+        assert "nothing to do" not in said
+        [raw, out] = json.loads(project.forge("plan", "forge.toml", "--json").stdout)["steps"]
+        assert ([], ["made.txt"]) == (raw["writes_again"], out["writes_again"])
+        assert 0 == project.build().exit_code
+        assert "one" == (project.root / "made.txt").read_text()

@@ -12,6 +12,7 @@ import pytest
 
 from forge.cli import snapshot
 from forge.cli.app import run
+from forge.cli.note import read_graph
 from forge.core.errors import StoreError
 from forge.store.actions import Actions
 from forge.store.base import Store
@@ -248,6 +249,18 @@ def test_no_flipped_bit_of_a_snapshot_changes_its_answer(plain):
         answers[found[0]] += 1
         path.write_bytes(whole)
     assert answers[None] > answers[0]
+
+
+def test_no_flipped_bit_of_a_kept_graph_is_believed(plain):
+    project, _ = plain
+    [path] = (project.store / "builds").glob("*.graph")
+    whole = path.read_bytes()
+    assert read_graph(str(path))["steps"]
+    for place in places(path):
+        flip(path, place)
+        with pytest.raises(ValueError, match=path.name):
+            read_graph(str(path))
+        path.write_bytes(whole)
 
 
 def test_no_flipped_bit_of_what_is_known_of_files_is_believed(tmp_path, monkeypatch):
