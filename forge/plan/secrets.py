@@ -35,6 +35,6 @@ def require_secrets(graph: Graph, store: Store | None = None) -> None:
         for name in missing.get(table.name, ()):
             place = table.place_of("key_env")
             message = f"the environment variable `{name}` is not set"
-            hint = f"put the provider's key into `{name}`"
+            hint = f"put the step's key into `{name}`"
             problems.append(Problem(message, place.file, place.line, table.name, hint))
     raise ManifestError(problems)

@@ -46,9 +46,10 @@ class Anonymise:
         elif self.key_env is None:
             message = '`mode = "pseudonym"` needs `key_env`, the name of the environment variable that holds its key'
             raise ValueError(message)
-        elif not os.environ.get(self.key_env):
-            message = f"the environment variable `{self.key_env}`, which `key_env` names, is not set"
-            raise ValueError(message)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return what must be set in the environment before the step runs; its result can be looked at without."""
+        return () if self.key_env is None else (self.key_env,)
 
     def transform(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rewrite the columns."""
@@ -57,7 +58,7 @@ class Anonymise:
         from forge_text.personal import EVERYWHERE, anonymised, placeholder, pseudonyms
 
         kinds = EVERYWHERE | {OPTIONAL[name] for name in self.also}
-        replace = placeholder if self.key_env is None else pseudonyms(os.environ[self.key_env].encode())
+        replace = placeholder if self.key_env is None else pseudonyms(_secret(self.key_env))
         schema = rows.collect_schema()
         for column in self.columns:
             text_of(column, rows)  # refuses a column that is missing or holds no text
@@ -68,6 +69,14 @@ class Anonymise:
             else anonymised(pl.col(column), replace, kinds)
             for column in self.columns
         )
+
+
+def _secret(name: str) -> bytes:
+    value = os.environ.get(name, "")
+    if not value.strip():
+        hint = "give it the key of the pseudonyms, the same one for every build"
+        raise forge.StepError(f"the environment variable `{name}`, which `key_env` names, is not set", hint=hint)
+    return value.encode()
 
 
 @attrs.frozen

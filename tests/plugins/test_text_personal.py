@@ -355,13 +355,48 @@ def test_the_step_gives_pseudonyms_by_the_key_in_the_environment(monkeypatch):
     ("values", "message"),
     [
         ({"mode": "pseudonym"}, '`mode = "pseudonym"` needs `key_env`'),
-        ({"mode": "pseudonym", "key_env": "FORGE_NO_SUCH_KEY"}, "variable `FORGE_NO_SUCH_KEY`, which `key_env` names"),
         ({"key_env": "FORGE_NO_SUCH_KEY"}, "`key_env` is for"),
     ],
 )
 def test_pseudonyms_without_a_key_are_refused_before_anything_runs(values, message):
     with pytest.raises(ValueError, match=message):
         Anonymise(columns=("text",), **values)
+
+
+PSEUDONYMS = """
+    [sources.raw]
+    use = "files.jsonl"
+    path = "rows.jsonl"
+
+    [transforms.hidden]
+    use = "text.anonymise"
+    from = "raw"
+    columns = ["text"]
+    mode = "pseudonym"
+    key_env = "FORGE_TEST_PSEUDONYMS"
+    """
+
+
+def test_what_a_secret_key_made_can_be_looked_at_without_it_and_nothing_runs_without(forge_project):
+    forge_project.write("rows.jsonl", '{"text": "打13800001111"}\n')
+    forge_project.manifest(PSEUDONYMS)
+    said = "the environment variable `FORGE_TEST_PSEUDONYMS` is not set"
+    for command in ("build", "check"):
+        done = forge_project.forge(command, "forge.toml")
+        assert (2, True) == (done.exit_code, said in done.stderr)
+    forge_project.environment["FORGE_TEST_PSEUDONYMS"] = "a key of ours"
+    assert 0 == forge_project.build().exit_code
+    del forge_project.environment["FORGE_TEST_PSEUDONYMS"]
+    assert "PHONE-" in forge_project.forge("show", "forge.toml", "hidden").stdout
+    assert 0 == forge_project.forge("get", "forge.toml", "raw", "out").exit_code
+    assert {"hit"} == set(forge_project.build().statuses.values())
+
+
+def test_a_step_that_finds_its_secret_key_gone_says_so(monkeypatch):
+    monkeypatch.delenv("FORGE_TEST_KEY", raising=False)
+    step = Anonymise(columns=("text",), mode="pseudonym", key_env="FORGE_TEST_KEY")
+    with pytest.raises(forge.StepError, match="variable `FORGE_TEST_KEY`, which `key_env` names"):
+        step.transform(pl.LazyFrame({"text": ["13800001111"]}))
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=24).map("".join))
