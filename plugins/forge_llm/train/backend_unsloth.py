@@ -13,7 +13,7 @@ import attrs
 import forge
 from forge_llm.chat_format import brings_code
 
-from .backend_peft import padded
+from .backend_peft import hits_of, padded, summed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,21 @@ class UnslothModel:
             count = sum(len(sample.learned) for sample in part)
             shares.append(self._loss(part, count) * (count * weight / terms))
         return sum(shares[1:], shares[0])
+
+    def score(self, batch: Sequence[Sample]) -> tuple[float, float]:
+        """Return the batch's summed weighted loss, and how much the learned tokens weigh that come out first.
+
+        Without labels Unsloth's forward returns logits; those of learned tokens are taken from them.
+        """
+        import torch
+
+        ids, mask, labels = padded(batch)
+        logits = self.model(input_ids=ids.cuda(), attention_mask=mask.cuda()).logits[:, :-1]
+        wanted = labels[:, 1:].cuda()
+        learned = wanted >= 0
+        weights = torch.tensor([sample.weight for sample in batch], device=wanted.device)
+        chosen = logits[learned], wanted[learned], weights[:, None].expand(wanted.shape)[learned]
+        return summed(*chosen).item(), hits_of(*chosen)
 
     def _loss(self, batch: Sequence[Sample], terms: float) -> torch.Tensor:
         ids, mask, labels = padded(batch)
@@ -83,6 +98,8 @@ def open_model(base: Path, step: LoraTrainer, precision: str, longest: int) -> U
         bias="none",
         use_gradient_checkpointing="unsloth" if step.recompute else False,
         random_state=step.seed,
+        use_rslora=step.rslora,
+        use_dora=step.dora,
     )
     FastLanguageModel.for_training(adapted, use_gradient_checkpointing=step.recompute)
     return UnslothModel(adapted)
