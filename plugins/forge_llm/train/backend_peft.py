@@ -117,7 +117,7 @@ def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> Pe
         base, dtype=dtype, local_files_only=True, trust_remote_code=trust, use_safetensors=True, **options
     )
     if step.recompute:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        _recompute(model)
         model.enable_input_require_grads()
     targets = step.targets if isinstance(step.targets, str) else list(step.targets)
     lora = LoraConfig(
@@ -135,6 +135,15 @@ def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> Pe
     _keep_four_bits_as_they_are(adapted)
     speed_up(adapted)
     return PeftModel(adapted, attention, device)
+
+
+def _recompute(model: Any) -> None:
+    """Keep no activations within a layer; transformers renames how it is told so."""
+    options = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(options)
+    else:
+        model.gradient_checkpointing_enable(options)
 
 
 def padded(batch: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
