@@ -79,7 +79,7 @@ def open_model(base: Path, step: LoraTrainer, precision: str, longest: int) -> U
         raise forge.StepError(f"`unsloth` refuses this machine: {error}", hint='backend = "peft"') from error
     import torch
 
-    if not torch.cuda.is_available():
+    if not _has_device():
         raise forge.StepError("`unsloth` needs a CUDA device here", hint='backend = "peft" runs on a CPU')
     model, _ = FastLanguageModel.from_pretrained(
         model_name=str(base),
@@ -103,3 +103,9 @@ def open_model(base: Path, step: LoraTrainer, precision: str, longest: int) -> U
     )
     FastLanguageModel.for_training(adapted, use_gradient_checkpointing=step.recompute)
     return UnslothModel(adapted)
+
+
+def _has_device() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())

@@ -18,7 +18,7 @@ from . import checkpoint, device, result
 from .curve import best_of, has_stalled, verdict
 from .samples import cut, data_order, order_digest, read_samples, terms_of
 from .schedule import Schedule, share_of, warming
-from .team import Alone, Team, train_together
+from .team import Alone, Team, needs_fresh_process, train_together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,10 +87,11 @@ class LoraTrainer:
         """Train, and leave the adapter, `metrics.json`, `trainer.json`, the data's order, the curve and its picture."""
         self._refuse_what_does_not_fit(inputs)
         wait_asleep()
-        if self.processes > 1:
+        facts = self.facts()
+        if self.processes > 1 or (facts["backend"] == "unsloth" and needs_fresh_process()):
             train_together(self, inputs, out, run, self.processes)
         else:
-            self.run_in(Alone("cuda:0" if device.device() == "cuda" else "cpu"), inputs, out, run)
+            self.run_in(Alone("cuda:0" if facts["device"] == "cuda" else "cpu"), inputs, out, run)
 
     def run_in(  # noqa: C901, PLR0912, PLR0915 - read from top to bottom
         self, team: Alone | Team, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run

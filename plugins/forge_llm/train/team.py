@@ -77,10 +77,15 @@ class Team:
         self.accelerator.wait_for_everyone()
 
 
+def needs_fresh_process() -> bool:
+    """Say whether an earlier step of this worker imported what Unsloth patches, and must come before."""
+    return bool({"transformers", "peft", "trl"} & sys.modules.keys()) and "unsloth" not in sys.modules
+
+
 def train_together(
     step: LoraTrainer, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run, count: int
 ) -> None:
-    """Train in *count* processes; what the first one reports goes on to *run*, a request to stop goes to all."""
+    """Train in *count* fresh processes; what the first one reports goes on to *run*, a request to stop to all."""
     from torch import multiprocessing
 
     context = multiprocessing.get_context("spawn")
@@ -165,14 +170,18 @@ def _process(
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": str(threads),
     }  # fmt: skip
     run: Any = _Relay(threads, scratch, traces, news, stop, index == 0)
-    from accelerate import Accelerator
+    on_cpu = step.facts()["device"] == "cpu"
+    team: Alone | Team = Alone("cpu" if on_cpu else "cuda:0")
+    if count > 1:
+        from accelerate import Accelerator
 
-    accelerator = Accelerator(cpu=step.facts()["device"] == "cpu")
+        team = Team(Accelerator(cpu=on_cpu))
     try:
-        step.run_in(Team(accelerator), inputs, out, run)
+        step.run_in(team, inputs, out, run)
     except forge.ForgeError as error:
         news.put(("raise", (pickle.dumps(error),), {}))
-    accelerator.end_training()
+    if isinstance(team, Team):
+        team.accelerator.end_training()
 
 
 def _free_port() -> int:
