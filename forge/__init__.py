@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "CheckFailed": "forge.core.errors",
     "ForgeError": "forge.core.errors",
+    "Interrupted": "forge.core.errors",
     "ProviderBusy": "forge.core.errors",
     "ProviderRefused": "forge.core.errors",
     "Refused": "forge.core.errors",
@@ -44,6 +45,7 @@ __all__ = [
     "Files",
     "Finding",
     "ForgeError",
+    "Interrupted",
     "LocalRun",
     "ProviderBusy",
     "ProviderRefused",
@@ -65,7 +67,15 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from forge.core.errors import CheckFailed, ForgeError, ProviderBusy, ProviderRefused, Refused, StepError
+    from forge.core.errors import (
+        CheckFailed,
+        ForgeError,
+        Interrupted,
+        ProviderBusy,
+        ProviderRefused,
+        Refused,
+        StepError,
+    )
     from forge.core.files import File, Files
     from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally, write_rows
     from forge.plugin.hookspecs import hookimpl

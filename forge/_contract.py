@@ -61,8 +61,9 @@ def problems_of(namespace: str, examples: Mapping[str, Mapping[str, Any]]) -> li
     except PluginError as error:
         return [error.message]
     problems = [*_heavy(namespace), *(p for module in registry.entries(namespace).values() for p in _imports(module))]
-    if not found:
-        problems.append("it registers no step type")
+    listens = [name for name in ("forge_chat", "forge_metrics") if getattr(registry.manager.hook, name).get_hookimpls()]
+    if not found and not listens:
+        problems.append("it registers no step type, and implements no other hook")
     problems += [f"`examples` names `{name}`, which it does not register" for name in examples if name not in found]
     packages = registry.packages
     for name, each in found.items():

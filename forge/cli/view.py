@@ -132,4 +132,5 @@ def _progress() -> Progress:
         TextColumn("[dim]{task.fields[figures]}[/]"),
         console=error_console(),
         transient=True,
+        speed_estimate_period=600.0,  # seconds: an optimiser step may take one of them
     )

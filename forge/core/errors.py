@@ -5,6 +5,7 @@ ForgeError                      an expected failure: shown without a traceback
 │   └── ManifestError           carries every problem found, each with file, line and step
 ├── StepError           exit 1  a step failed while it ran
 │   ├── CheckFailed             a check's figure is beyond its bound
+│   ├── Interrupted     exit 75 a step ended early, as it was asked to, and goes on from there when it is run again
 │   ├── Refused                 a labeler's reply that may not be used
 │   ├── ProviderBusy            a provider that may answer if it is asked again
 │   └── ProviderRefused         a provider that will not answer, however often it is asked
@@ -72,6 +73,12 @@ class StepError(ForgeError):
 
 class CheckFailed(StepError):
     """Say which figures of a check are beyond their bounds."""
+
+
+class Interrupted(StepError):
+    """Say that a step was asked to end early and kept what it goes on from: run again, it ends as if undisturbed."""
+
+    exit_code = 75
 
 
 class Refused(StepError):

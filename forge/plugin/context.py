@@ -112,8 +112,23 @@ class Run(Protocol):
     def scratch(self) -> Path:
         """Return the action's own folder."""
 
+    @property
+    def traces(self) -> Path:
+        """Return a folder beside the step's log for what differs from run to run (timings); part of no result."""
+
+    @property
+    def stopping(self) -> bool:
+        """Say whether the step was asked to end early, by SIGTERM or SIGUSR1.
+
+        From the first time that it is asked, both signals wait for the step to look: it saves what it goes on from
+        in ``scratch`` and raises `forge.Interrupted`. A step that never asks ends at once.
+        """
+
     def progress(self, done: float, total: float | None = None, **figures: float | str) -> None:
         """Report how far the work is, with figures worth watching (``loss=1.2``)."""
+
+    def measure(self, step: float, **figures: float) -> None:
+        """Write one point of a curve to `metrics.jsonl` in ``traces``, and tell plugins that FORGE_METRICS names."""
 
     def log(self, message: str) -> None:
         """Write one line to the step's log."""
@@ -139,9 +154,22 @@ class LocalRun:
     threads: int = 2
     messages: list[str] = attrs.Factory(list)
     drops: dict[str, int] = attrs.Factory(dict)
+    stopping: bool = False
+    points: list[dict[str, float]] = attrs.Factory(list)
+
+    @property
+    def traces(self) -> Path:
+        """Return a folder below the scratch folder."""
+        folder = self.scratch / "traces"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def progress(self, done: float, total: float | None = None, **figures: float | str) -> None:
         """Forget the progress."""
+
+    def measure(self, step: float, **figures: float) -> None:
+        """Keep the point."""
+        self.points.append({"step": step, **figures})
 
     def log(self, message: str) -> None:
         """Keep the line."""

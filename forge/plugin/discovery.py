@@ -15,7 +15,7 @@ from forge.plugin.entry_points import entry_points
 from forge.plugin.registry import Register, StepType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from forge.plugin.protocols import Chat
@@ -123,6 +123,12 @@ class Registry:
             self.plugin(namespace)
         found: Chat | None = self.manager.hook.forge_chat(path=path, system=system)
         return found
+
+    def metrics(self, names: Iterable[str], step: str, folder: Path, point: Mapping[str, float]) -> None:
+        """Hand a point of a curve to the plugins that *names* names."""
+        plugins = [self.manager.get_plugin(e) for name in names if self.plugin(name) for e in self.entries(name)]
+        others = [plugin for plugin in self.manager.get_plugins() if plugin not in plugins]
+        self.manager.subset_hook_caller("forge_metrics", others)(step=step, folder=folder, point=point)
 
     def all(self) -> dict[str, StepType]:
         """Import every installed plugin and return all step types by the names manifests use."""

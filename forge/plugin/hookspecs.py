@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from forge.plugin.protocols import Chat
@@ -24,3 +25,12 @@ def forge_register(register: Register) -> None:
 @hookspec(firstresult=True)
 def forge_chat(path: Path, system: str | None) -> Chat | None:
     """Open the model at *path* (a GGUF file, or an artifact's folder) for talk, or return None if it isn't yours."""
+
+
+@hookspec
+def forge_metrics(step: str, folder: Path, point: Mapping[str, float]) -> None:
+    """Take one point of a running step's curve (``{"step": 3, "loss": 1.2}``) and show it where you like.
+
+    Called in the worker for the plugins that the environment's FORGE_METRICS names; *step* is the manifest's name for
+    the step, *folder* lies beside its log. What is raised here ends no training: it is shown as a warning, once.
+    """

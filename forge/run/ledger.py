@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge.plugin.context import place
+from forge.run.tracing import Asked, Trace
 from forge.store.signatures import signature
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Ledger:
     examples: dict[str, list[str]] = attrs.Factory(dict)
     warnings: list[str] = attrs.Factory(list)
     sent_at: float = 0.0
+    trace: Trace | None = None
+    asked: Asked | None = None
     _scratch: Path | None = None
 
     @property
@@ -59,6 +62,28 @@ class Ledger:
         if now - self.sent_at >= _EVERY or done == total:
             self.sent_at = now
             self.send({"event": "progress", "done": done, "total": total, "figures": figures})
+
+    @property
+    def traces(self) -> Path:
+        """Return the folder beside the log, made when it is first asked for."""
+        folder = self.trace.folder if self.trace is not None else self.scratch / "traces"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def stopping(self) -> bool:
+        """Say whether a signal asked the step to end; the first question makes signals wait."""
+        if self.asked is None:
+            self.asked = Asked.listen()
+        return self.asked.came
+
+    def measure(self, step: float, **figures: float) -> None:
+        """Write the point down and hand it on; whoever shows it may fail without harm to the step."""
+        trace = self.trace or Trace("", self.traces)
+        self.traces  # noqa: B018  # the folder is made
+        fault = trace.take({"step": step, **figures})
+        if fault is not None:
+            self.warn(fault)
 
     def log(self, message: str) -> None:
         """Write a line to the log, which is the worker's standard output."""

@@ -35,6 +35,7 @@ from forge.plugin.fingerprint import describe, digest_data, fingerprint
 from forge.plugin.parameters import files_of, structure
 from forge.run.job import Job
 from forge.run.ledger import Ledger
+from forge.run.tracing import Trace
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
 from forge.store.base import Store, StoredTree
@@ -124,6 +125,7 @@ class Worker:
                 _keep_files(instance, store)
             inputs, trees = _inputs(store, job)
             work = Work(job, found, instance, inputs, trees, out, ledger, store)
+            ledger.trace = Trace(job.step, store.root / "logs" / job.key, self.registry.metrics)
             try:
                 rows = perform(work)
             except Exception as error:
@@ -133,6 +135,9 @@ class Worker:
                     raise
                 _print(_plugin_traceback(error))
                 raise refused from error
+            finally:
+                if ledger.asked is not None:
+                    ledger.asked.leave()
             unchanged = _check_files(instance, job, store, ledger.seen)
             durable = time.monotonic() - begun >= _WORTH_SYNCING
             tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)

@@ -133,7 +133,10 @@ def _tidy(store: Store, garbage: Garbage, gone: set[str], left: set[str]) -> Ite
     for piece in garbage.of("logs"):
         key = piece.path.stem
         if key not in kept and (key in gone or _old(piece.path, garbage.before)):
-            piece.path.unlink(missing_ok=True)
+            if piece.path.is_dir():
+                remove(piece.path)
+            else:
+                piece.path.unlink(missing_ok=True)
             yield piece
     for piece in garbage.of("scratch"):
         if piece.path.name in actions.claimed():
@@ -230,7 +233,8 @@ def named_trees(record: Record) -> Iterator[str]:
 
 def _said(store: Store, gone: set[str], kept: set[str], before: float) -> list[Piece]:
     """Return logs and receipts of failed checks whose records go, and old ones that never had any."""
-    paths = [*(store.root / "logs").glob("*.log"), *(store.root / "builds" / "failed").glob("*.json")]
+    traces = [p for p in (store.root / "logs").glob("*") if p.is_dir()]
+    paths = [*(store.root / "logs").glob("*.log"), *traces, *(store.root / "builds" / "failed").glob("*.json")]
     old = min(before, time.time() - _LOGS)
     return [_piece("logs", p) for p in paths if p.stem in gone or (p.stem not in kept and _old(p, old))]
 

@@ -19,6 +19,7 @@ from typing import Any
 from cleaning import clean
 from engine import engine, ingest, slope
 from series import series
+from training import training
 
 ROOT = Path(__file__).parents[2]
 FORGE = [sys.executable, "-m", "forge"]
@@ -33,7 +34,8 @@ def main() -> None:
 
 
 def train(folder: Path) -> None:
-    """Time training, export and check of the quickstart manifest."""
+    """Time training beside TRL and LLaMA-Factory, then training, export and check of the quickstart manifest."""
+    training(folder)
     store = folder / "train"
     command = [*FORGE, "build", "manifests/quickstart.toml", "--store", str(store), "--json"]
     steps = {s["name"]: s for s in _steps(command)}

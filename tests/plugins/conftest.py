@@ -167,3 +167,32 @@ def pytest_unconfigure() -> None:
     if module is not None:
         module.outnull_file.close()
         module.errnull_file.close()
+
+
+@pytest.fixture(scope="session")
+def training_inputs(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[str, object]:
+    """Return the inputs of a trainer: token ids of 20 rows, of 4 held-out ones, and the tiny model."""
+    import polars as pl
+
+    import forge
+    from forge_llm.train import Tokens
+
+    folder = tmp_path_factory.mktemp("tokens")
+    rows = [
+        {"instruction": "Label the mood.", "input": "好坏" * (1 + i % 7), "output": f'{{"mood": {i % 4}}}'}
+        for i in range(24)
+    ]
+    forge.write_rows(pl.DataFrame(rows[:20]), folder / "train-rows")
+    forge.write_rows(pl.DataFrame(rows[20:]), folder / "eval-rows")
+    base = forge.Artifact("base", tiny_model)
+    tables = {
+        "model": base,
+        "train": forge.Artifact("train", folder / "train-rows"),
+        "eval": forge.Artifact("eval", folder / "eval-rows"),
+    }
+    (folder / "out").mkdir()
+    Tokens().make(tables, folder / "out", forge.LocalRun(scratch=folder))
+    data, held_out = (
+        forge.Artifact(name, folder / "out" / part) for name, part in (("data", "train"), ("eval", "eval"))
+    )
+    return {"data": data, "eval": held_out, "base": base}

@@ -21,6 +21,7 @@ OURS = (
     "series",
     "llamafactory",
     "roleplay",
+    "tensorboard",
 )
 SCHEMA = {"schema": str(Path(__file__).parents[2] / "manifests" / "schemas" / "student.json")}
 REMOTE = {"base_url": "http://localhost:1/v1", "model": "some-model", "prompt_text": "{{ text }}", **SCHEMA}

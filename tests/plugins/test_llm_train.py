@@ -37,32 +37,9 @@ LoraTrainer(**json.loads(sys.argv[4])).train(inputs, out, Slow(scratch=folder, t
 """
 
 
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory, tiny_model):
-    folder = tmp_path_factory.mktemp("tokens")
-    rows = [
-        {"instruction": "Label the mood.", "input": "好坏" * (1 + i % 7), "output": f'{{"mood": {i % 4}}}'}
-        for i in range(24)
-    ]
-    forge.write_rows(pl.DataFrame(rows[:20]), folder / "train-rows")
-    forge.write_rows(pl.DataFrame(rows[20:]), folder / "eval-rows")
-    inputs = {
-        "model": forge.Artifact("base", tiny_model),
-        "train": forge.Artifact("train", folder / "train-rows"),
-        "eval": forge.Artifact("eval", folder / "eval-rows"),
-    }
-    (folder / "out").mkdir()
-    Tokens().make(inputs, folder / "out", forge.LocalRun(scratch=folder))
-    return folder / "out"
-
-
 @pytest.fixture
-def inputs(tokens, tiny_model):
-    return {
-        "data": forge.Artifact("data", tokens / "train"),
-        "eval": forge.Artifact("eval", tokens / "eval"),
-        "base": forge.Artifact("base", tiny_model),
-    }
+def inputs(training_inputs):
+    return dict(training_inputs)
 
 
 def train(inputs, folder, **parameters):

@@ -36,8 +36,17 @@ class PeftModel:
 
     def loss(self, batch: Sequence[Sample], terms: float) -> torch.Tensor:
         """Return the batch's summed weighted loss over its learned tokens, divided by *terms* (those of the step)."""
+        return summed(*self._asked(batch)) / terms
+
+    def score(self, batch: Sequence[Sample]) -> tuple[float, float]:
+        """Return the batch's summed weighted loss, and how much the learned tokens weigh that come out first."""
+        logits, wanted, weights = self._asked(batch)
+        return summed(logits, wanted, weights).item(), hits_of(logits, wanted, weights)
+
+    def _asked(self, batch: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Return the logits where a token is learned, that token, and its weight."""
         if self.attention is None:
-            return self._padded(batch, terms)
+            return self._padded(batch)
         flat = lay_flat(batch)
         self.attention.lay(flat)
         logits = self.model(
@@ -46,9 +55,9 @@ class PeftModel:
             logits_to_keep=flat.asked.to(self.device),
             use_cache=False,
         ).logits[0]
-        return _summed(logits, flat.wanted.to(self.device), flat.weights) / terms
+        return logits, flat.wanted.to(self.device), flat.weights
 
-    def _padded(self, batch: Sequence[Sample], terms: float) -> torch.Tensor:
+    def _padded(self, batch: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Compute the same on a padded batch, for models whose layers keep a state of their own."""
         import torch
 
@@ -62,10 +71,10 @@ class PeftModel:
         if any(sample.weight != 1 for sample in batch):
             of_row = torch.tensor([sample.weight for sample in batch], device=wanted.device)
             weights = of_row[:, None].expand(wanted.shape)[learned]
-        return _summed(logits[learned], wanted[learned], weights) / terms
+        return logits[learned], wanted[learned], weights
 
 
-def _summed(logits: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+def summed(logits: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
     """Return the tokens' losses, summed, each as often as it weighs."""
     from torch.nn import functional
 
@@ -73,6 +82,12 @@ def _summed(logits: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor | 
         return functional.cross_entropy(logits.float(), wanted, reduction="sum")
     losses = functional.cross_entropy(logits.float(), wanted, reduction="none")
     return (losses * weights.to(losses.device)).sum()
+
+
+def hits_of(logits: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor | None) -> float:
+    """Return how much the tokens weigh that have the highest logit of their place."""
+    right = (logits.argmax(-1) == wanted).float()
+    return float((right if weights is None else right * weights.to(right.device)).sum())
 
 
 def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> PeftModel:
@@ -96,17 +111,23 @@ def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> Pe
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
         )
-    if device == "cuda":
-        options["device_map"] = {"": 0}
+    if device != "cpu":
+        options["device_map"] = {"": device}
     model = AutoModelForCausalLM.from_pretrained(
         base, dtype=dtype, local_files_only=True, trust_remote_code=trust, use_safetensors=True, **options
     )
     if step.recompute:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        _recompute(model)
         model.enable_input_require_grads()
     targets = step.targets if isinstance(step.targets, str) else list(step.targets)
     lora = LoraConfig(
-        r=step.r, lora_alpha=step.alpha, lora_dropout=step.dropout, target_modules=targets, task_type="CAUSAL_LM"
+        r=step.r,
+        lora_alpha=step.alpha,
+        lora_dropout=step.dropout,
+        target_modules=targets,
+        use_rslora=step.rslora,
+        use_dora=step.dora,
+        task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute that transformers renames
@@ -114,6 +135,15 @@ def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> Pe
     _keep_four_bits_as_they_are(adapted)
     speed_up(adapted)
     return PeftModel(adapted, attention, device)
+
+
+def _recompute(model: Any) -> None:
+    """Keep no activations within a layer; transformers renames how it is told so."""
+    options = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(options)
+    else:
+        model.gradient_checkpointing_enable(options)
 
 
 def padded(batch: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ import attrs
 import forge
 from forge_llm.chat_format import brings_code
 
-from .backend_peft import padded
+from .backend_peft import hits_of, padded, summed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,21 @@ class UnslothModel:
             shares.append(self._loss(part, count) * (count * weight / terms))
         return sum(shares[1:], shares[0])
 
+    def score(self, batch: Sequence[Sample]) -> tuple[float, float]:
+        """Return the batch's summed weighted loss, and how much the learned tokens weigh that come out first.
+
+        Without labels Unsloth's forward returns logits; those of learned tokens are taken from them.
+        """
+        import torch
+
+        ids, mask, labels = padded(batch)
+        logits = self.model(input_ids=ids.cuda(), attention_mask=mask.cuda()).logits[:, :-1]
+        wanted = labels[:, 1:].cuda()
+        learned = wanted >= 0
+        weights = torch.tensor([sample.weight for sample in batch], device=wanted.device)
+        chosen = logits[learned], wanted[learned], weights[:, None].expand(wanted.shape)[learned]
+        return summed(*chosen).item(), hits_of(*chosen)
+
     def _loss(self, batch: Sequence[Sample], terms: float) -> torch.Tensor:
         ids, mask, labels = padded(batch)
         answer = self.model(
@@ -64,7 +79,7 @@ def open_model(base: Path, step: LoraTrainer, precision: str, longest: int) -> U
         raise forge.StepError(f"`unsloth` refuses this machine: {error}", hint='backend = "peft"') from error
     import torch
 
-    if not torch.cuda.is_available():
+    if not _has_device():
         raise forge.StepError("`unsloth` needs a CUDA device here", hint='backend = "peft" runs on a CPU')
     model, _ = FastLanguageModel.from_pretrained(
         model_name=str(base),
@@ -83,6 +98,14 @@ def open_model(base: Path, step: LoraTrainer, precision: str, longest: int) -> U
         bias="none",
         use_gradient_checkpointing="unsloth" if step.recompute else False,
         random_state=step.seed,
+        use_rslora=step.rslora,
+        use_dora=step.dora,
     )
     FastLanguageModel.for_training(adapted, use_gradient_checkpointing=step.recompute)
     return UnslothModel(adapted)
+
+
+def _has_device() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())

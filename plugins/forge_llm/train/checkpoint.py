@@ -34,6 +34,43 @@ class Checkpoint:
     curve: list[dict[str, float]]
     weights: dict[str, torch.Tensor]
     moments: dict[str, torch.Tensor]
+    best: dict[str, torch.Tensor] | None = None
+
+
+def of(
+    step: int,
+    samples: int,
+    curve: list[dict[str, float]],
+    named: Mapping[str, Any],
+    optimizer: Any,
+    best: dict[str, torch.Tensor] | None,
+) -> Checkpoint:
+    """Copy what a run needs to go on from here; *best* are the weights of its best evaluation."""
+    moments = {f"{name}/{key}": value.cpu() for name, p in named.items() for key, value in optimizer.state[p].items()}
+    return Checkpoint(step, samples, curve, weights_of(named), moments, best)
+
+
+def weights_of(named: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Copy the trained parameters."""
+    return {name: p.detach().cpu().clone().contiguous() for name, p in named.items()}
+
+
+def put_weights(named: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
+    """Give the trained parameters these values."""
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in named.items():
+            parameter.copy_(weights[name])
+
+
+def put_back(saved: Checkpoint, named: Mapping[str, Any], optimizer: Any) -> None:
+    """Put a checkpoint's weights and moments where they were."""
+    put_weights(named, saved.weights)
+    for name, parameter in named.items():
+        keys = ("step", "exp_avg", "exp_avg_sq")
+        moments = {key: saved.moments[f"{name}/{key}"] for key in keys}
+        optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in moments.items()}
 
 
 def save(folder: Path, checkpoint: Checkpoint, run_of: Mapping[str, str]) -> None:
@@ -46,6 +83,8 @@ def save(folder: Path, checkpoint: Checkpoint, run_of: Mapping[str, str]) -> Non
     staged.mkdir(parents=True)
     save_file(checkpoint.weights, staged / "adapter.safetensors")
     save_file(checkpoint.moments, staged / "optimizer.safetensors")
+    if checkpoint.best is not None:
+        save_file(checkpoint.best, staged / "best.safetensors")
     state = {"step": checkpoint.step, "samples": checkpoint.samples, "run": dict(run_of), "curve": checkpoint.curve}
     (staged / _STATE).write_text(json.dumps(state), encoding="utf-8")
     for path in (*staged.iterdir(), staged):
@@ -78,6 +117,7 @@ def newest(folder: Path, run_of: Mapping[str, str]) -> Checkpoint | None:
         state["curve"],
         load_file(found[-1] / "adapter.safetensors"),
         load_file(found[-1] / "optimizer.safetensors"),
+        load_file(found[-1] / "best.safetensors") if (found[-1] / "best.safetensors").exists() else None,
     )
 
 

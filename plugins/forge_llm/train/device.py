@@ -21,6 +21,14 @@ def device() -> Device:
     return "cuda" if Path("/dev/nvidia0").exists() or any(Path("/dev").glob("nvidia[0-9]*")) else "cpu"
 
 
+def count() -> int:
+    """Return how many NVIDIA devices stand open to this process."""
+    if device() == "cpu":
+        return 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return len(visible.split(",")) if visible else len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
 def backend(wanted: Literal["auto", "unsloth", "peft"]) -> Backend:
     """Return the backend that `auto` stands for here: unsloth refuses to load where there is no GPU."""
     if wanted != "auto":

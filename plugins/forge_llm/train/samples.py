@@ -101,6 +101,22 @@ def terms_of(samples: Sequence[Sample]) -> float:
     return int(terms) if terms.is_integer() else terms
 
 
+def cut(samples: Sequence[Sample], most: int, tokens: int | None = None) -> list[list[Sample]]:
+    """Cut *samples* into batches of like lengths: at most *most*, and at most *tokens* tokens where that is given.
+
+    A sample that is longer than *tokens* is a batch of its own.
+    """
+    batches: list[list[Sample]] = []
+    held = 0
+    for sample in sorted(samples, key=lambda sample: len(sample.ids)):
+        held += len(sample.ids)
+        if not batches or len(batches[-1]) == most or (tokens is not None and held > tokens):
+            batches.append([])
+            held = len(sample.ids)
+        batches[-1].append(sample)
+    return batches
+
+
 def shared_beginning(samples: Sequence[Sample]) -> int:
     """Return how many tokens all samples begin with, short of the first that any of them learns."""
     limit = min(
