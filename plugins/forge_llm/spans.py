@@ -1,0 +1,116 @@
+"""Render a chat by the model's own template, and find what the model has to write in it.
+
+Nothing is searched for in the text, and no template is known by name: what an answer's place is, is seen by rendering
+the chat once more with another answer there. The last answer always stands behind the very prompt that is asked
+later, whatever the template makes of it in a finished chat: some open it with a thought, some move the system
+message into the last question, some take thoughts out of what was said before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from forge_llm.chat_format import UnusableRow, render
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Messages = Sequence[Mapping[str, str]]
+
+THINK, THOUGHT = "<think>", "</think>"
+"""The marks around a thought: Qwen3, DeepSeek-R1 and those distilled from it, SmolLM3."""
+_NO_THOUGHT = f"\n{THOUGHT}\n\n"
+_PRIVATE = range(0xE000, 0xF900)
+"""Characters that no text uses, for answers that stand in for the true one."""
+
+
+@attrs.frozen
+class Rendered:
+    """Hold one chat as text, with the character spans ``(start, end)`` of each assistant turn.
+
+    A span runs from the first character that the model has to write to the end of the marker that ends its turn.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+
+@attrs.frozen
+class Template:
+    """Hold a tokenizer with a chat template, and the marker by which the template ends an answer.
+
+    ``closing`` is empty where it writes none: a model would never learn to stop.
+    """
+
+    tokenizer: Any
+    closing: str
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Template:
+        """Look how the template ends an answer."""
+        asked = {"role": "user", "content": "?"}
+        text = render(tokenizer, [asked, {"role": "assistant", "content": chr(_PRIVATE[0])}], generate=False)
+        return cls(tokenizer, text.rpartition(chr(_PRIVATE[0]))[2].rstrip())
+
+    def prompt(self, messages: Messages) -> str:
+        """Return the text that the model is asked with."""
+        return render(self.tokenizer, messages, generate=True)
+
+    def render(self, messages: Messages) -> Rendered:
+        """Render a whole chat and find each assistant turn in it, exactly."""
+        spoken = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+        last = len(messages) - 1
+        if last not in spoken:
+            text = render(self.tokenizer, messages, generate=False)
+            return Rendered(text, tuple(self._earlier(messages, index, text, generate=False) for index in spoken))
+        asked = messages[:last]
+        prompt = self.prompt(asked)
+        spans = [self._earlier(asked, index, prompt, generate=True) for index in spoken[:-1]]
+        text, end = self._answered(messages, prompt)
+        return Rendered(text, (*spans, (len(prompt), end)))
+
+    def _answered(self, messages: Messages, prompt: str) -> tuple[str, int]:
+        """Return *prompt* with the last answer behind it, and where that ends."""
+        text = render(self.tokenizer, messages, generate=False)
+        if text.startswith(prompt):
+            _, end = self._place(messages, len(messages) - 1, text, generate=False)
+            return text, self._closed(text, max(end, len(prompt)))
+        answer = messages[-1]["content"].strip()
+        if prompt.rfind(THINK) > prompt.rfind(THOUGHT):
+            # the prompt opens a thought: the answer goes on with its own, or ends it at once
+            answer = answer.removeprefix(THINK).lstrip("\n") if THOUGHT in answer else _NO_THOUGHT + answer
+        text = prompt + answer + self.closing
+        return text, len(text)
+
+    def _earlier(self, messages: Messages, index: int, text: str, *, generate: bool) -> tuple[int, int]:
+        """Return the span of an answer that is not the last message, as it stands in *text*."""
+        start, end = self._place(messages, index, text, generate=generate)
+        opened = self.prompt(messages[:index])
+        if text.startswith(opened) and len(opened) <= end:
+            start = len(opened)
+        return start, self._closed(text, end)
+
+    def _place(self, messages: Messages, index: int, text: str, *, generate: bool) -> tuple[int, int]:
+        """Return where the content of message *index* stands in *text*, which was rendered from *messages*."""
+        other = next(chr(code) for code in _PRIVATE if chr(code) not in text)
+        exchanged = [*messages[:index], {"role": "assistant", "content": other}, *messages[index + 1 :]]
+        beside = render(self.tokenizer, exchanged, generate=generate)
+        if beside.count(other) != 1:
+            raise UnusableRow("the template leaves an answer out, or repeats it")
+        before, _, after = beside.partition(other)
+        start = len(before) if text.startswith(before) else _alike(text, before)
+        end = len(text) - (len(after) if text.endswith(after) else _alike(text[::-1], after[::-1]))
+        if end <= start:
+            raise UnusableRow("the template leaves nothing of an answer")
+        return start, end
+
+    def _closed(self, text: str, end: int) -> int:
+        """Return where the marker behind an answer ends; white space behind it is not the model's to write."""
+        return end + len(self.closing) if text.startswith(self.closing, end) else end
+
+
+def _alike(left: str, right: str) -> int:
+    """Return how many characters two texts share at their start."""
+    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
