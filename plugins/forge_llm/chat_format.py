@@ -5,7 +5,6 @@ Training, export and proof all render through these functions, so that what is t
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from forge import StepError
@@ -20,7 +19,22 @@ SHAPES = ("messages", "conversation", "instruction, output")
 """The columns by which a row says what was said."""
 
 
-_DAY = date(2024, 7, 26)
+_CALENDAR = (
+    "{%- macro strftime_now(form) -%}{{ form"
+    + "".join(
+        f" | replace('%{letter}', '{word}')"
+        for letter, word in {
+            "d": "26",
+            "b": "Jul",
+            "B": "July",
+            "m": "07",
+            "Y": "2024",
+            "y": "24",
+            "A": "Friday",
+        }.items()
+    )
+    + " }}{%- endmacro -%}"
+)
 
 
 class UnusableRow(Exception):
@@ -64,22 +78,24 @@ def render(tokenizer: Any, messages: Messages, *, generate: bool) -> str:
     """Return the text that the template makes of *messages*; *generate* opens the assistant's turn."""
     from jinja2 import TemplateError
 
+    options = {}
+    if isinstance(tokenizer.chat_template, str):
+        options["chat_template"] = dated(tokenizer.chat_template)
     try:
         return str(
-            tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=generate, strftime_now=fixed_day
-            )
+            tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generate, **options)
         )
     except TemplateError as error:
         raise UnusableRow("refused by the chat template") from error
 
 
-def fixed_day(form: str) -> str:
-    """Say which day it is to templates that ask: always the one that Llama's name where no clock is at hand.
+def dated(template: str) -> str:
+    """Return a template that, where it asks for today's date, is told the same day always, in every renderer.
 
-    Else the same rows would give other token ids tomorrow.
+    Else the same rows would give other token ids tomorrow. The day is the one that Llama's templates name where no
+    clock is at hand.
     """
-    return _DAY.strftime(form)
+    return _CALENDAR + template if "strftime_now" in template else template
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

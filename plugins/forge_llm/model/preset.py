@@ -131,7 +131,7 @@ def problem_of(tokenizer: Any, preset: Preset) -> str | None:
     if closing != preset.end:
         found = f"`{closing}`" if closing else "nothing"
         return f"its chat template ends an answer with {found}, not with `{preset.end}`"
-    if preset.default_system and preset.default_system not in before:
+    if preset.default_system and f"\n{preset.default_system}{preset.end}" not in before:
         return "its chat template writes another system message where a chat has none"
     return None
 
