@@ -28,6 +28,9 @@ LEARNED = {
 }
 
 
+ROW_OF_MANIFEST = {"id": "a", "instruction": "Is it?", "output": "yes"}
+
+
 @pytest.fixture
 def tokenizer_of(tmp_path, family_tokenizer):
     """Return what gives a family's folder with its tokenizer."""
@@ -188,6 +191,60 @@ def test_the_presets_are_listed_where_the_step_type_is_shown(forge_project):
     shown = forge_project.forge("plugins", "show", "model.local").stdout
     assert [] == [name for name in FAMILIES if f"{name} " not in shown]
     assert "Qwen/Qwen2.5-0.5B-Instruct" in shown
+
+
+@pytest.mark.parametrize("family", ["qwen2.5", "qwen3", "llama3", "gemma", "gemma3", "mistral"])
+def test_rows_that_are_packed_lose_what_they_lose_alone_and_none_sees_another(tmp_path, save_family, family):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("peft")
+    from forge_llm.train import LoraTrainer, backend_peft
+    from forge_llm.train.samples import read_samples
+
+    save_family(tmp_path / "m", family)
+    said = [[("user", "q" * n), ("assistant", "a" * (9 - n))] for n in (1, 5, 8)]
+    rows = [row_of(family, turns) | {"id": str(n)} for n, turns in enumerate(said)]
+    make(tmp_path, tmp_path / "m", rows, train_on="all")
+    samples = read_samples(forge.Artifact("train", tmp_path / "out" / "train"), "train")
+    step = LoraTrainer(r=2, dropout=0.0, load_in_4bit=False, precision="fp32")
+    model = backend_peft.open_model(tmp_path / "m", step, "fp32", "cpu")
+    assert model.attention is not None
+    with torch.no_grad():
+        alone = [model.loss([sample], 1.0).item() for sample in samples]
+        packed = model.loss(samples, 1.0).item()
+        others = model.loss(samples[:2], 1.0).item()
+    assert sum(alone) == pytest.approx(packed, rel=1e-6)
+    assert sum(alone[:2]) == pytest.approx(others, rel=1e-6)
+
+
+FEW = """
+    [sources.rows]
+    use = "files.jsonl"
+    path = "rows.jsonl"
+
+    [sources.base]
+    use = "model.local"
+    path = "{family}"
+    preset = "{family}"
+
+    [transforms.tokens]
+    use = "train.tokens"
+    from = {{ train = "rows", model = "base" }}
+    """
+
+
+@pytest.mark.slow
+def test_another_model_is_two_other_lines_of_a_manifest(forge_project, save_family):
+    forge_project.write("rows.jsonl", json.dumps({**ROW_OF_MANIFEST}) + "\n")
+    templates = []
+    for family in ("qwen2.5", "llama3", "gemma3"):
+        save_family(forge_project.root / family, family)
+        forge_project.manifest(FEW.format(family=family))
+        built = forge_project.build()
+        assert {"rows": "ran" if not templates else "hit", "base": "ran", "tokens": "ran"} == built.statuses
+        shown = forge_project.forge("show", "forge.toml", "tokens").stdout
+        assert f"⟦yes{preset.read(family).end}⟧" in shown
+        templates.append(json.loads(forge_project.forge("show", "forge.toml", "tokens", "--json").stdout)["stats"])
+    assert 3 == len({stats["template"] for stats in templates})
 
 
 @pytest.mark.slow

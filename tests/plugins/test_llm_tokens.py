@@ -209,7 +209,7 @@ def test_the_last_answer_is_the_last_there_is_where_a_question_comes_after_it(tm
 
 
 def test_a_long_dialogue_is_split_between_an_answer_and_the_next_question(tmp_path, tiny_model):
-    made, stats, run = make(tmp_path, tiny_model, [DIALOGUE, ROW], max_length=150, too_long="split")
+    made, stats, run = make(tmp_path, tiny_model, [DIALOGUE, ROW], max_length=130, too_long="split")
     assert ["d#1", "d#2", "a"] == made["id"].to_list()
     pieces = list(made.iter_rows(named=True))[:2]
     assert ["answer 0<|im_end|>answer 1<|im_end|>", "answer 2<|im_end|>answer 3<|im_end|>"] == [
@@ -217,7 +217,7 @@ def test_a_long_dialogue_is_split_between_an_answer_and_the_next_question(tmp_pa
     ]
     head = "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nquestion"
     assert [True, True] == [text_of(tiny_model, piece).startswith(head) for piece in pieces]
-    assert max(made["n_tokens"]) <= 150
+    assert max(made["n_tokens"]) <= 130
     assert ({}, 1, 2, 0) == (run.drops, stats["train"]["split"], stats["train"]["parts"], stats["train"]["dropped"])
 
 
@@ -225,13 +225,14 @@ def test_of_a_dialogue_that_is_split_an_exchange_too_long_alone_is_lost_and_said
     said = [dict(turn) for turn in DIALOGUE["conversation"]]
     said[2]["text"] = "long " * 100
     made, stats, run = make(tmp_path, tiny_model, [DIALOGUE | {"conversation": said}], max_length=150, too_long="split")
-    assert "answer 0<|im_end|>answer 2<|im_end|>" == learned(tiny_model, made.row(0, named=True))
+    expected = ["answer 0<|im_end|>", "answer 2<|im_end|>answer 3<|im_end|>"]
+    assert expected == [learned(tiny_model, row) for row in made.iter_rows(named=True)]
     assert 1 == stats["train"]["exchanges_lost"]
     assert "1 questions with their answers were longer than `max_length` alone" in run.messages[0]
 
 
 def test_a_dialogue_of_which_no_exchange_fits_is_dropped_with_the_reason(tmp_path, tiny_model):
-    _, _, run = make(tmp_path, tiny_model, [DIALOGUE, ROW | {"output": "x"}], max_length=62, too_long="split")
+    _, _, run = make(tmp_path, tiny_model, [DIALOGUE, ROW | {"output": "x"}], max_length=50, too_long="split")
     assert {"longer than `max_length` between one question and the next": 1} == run.drops
 
 

@@ -41,7 +41,7 @@ class LocalModel:
     def fetch(self, out: Path, run: forge.Run) -> None:
         """Copy the model's files; a link would lend the store's read-only mark to the original."""
         files = self._wanted(self._cached() if self.path is None else list(self.path))
-        check_complete({file.name: file.path for file in files})
+        _check_complete(files)
         for count, file in enumerate(files, 1):
             shutil.copyfile(file.path, out / file.name)
             run.progress(count, len(files))
@@ -66,3 +66,7 @@ class LocalModel:
         """Keep what a model is loaded from."""
         names = set(wanted([f.name for f in files], trust_remote_code=self.trust_remote_code))
         return [f for f in files if f.name in names]
+
+
+def _check_complete(files: list[forge.File]) -> None:
+    check_complete({file.name: file.path for file in files})
