@@ -1,9 +1,10 @@
 """Render a chat by the model's own template, and find what the model has to write in it.
 
-Nothing is searched for in the text, and no template is known by name: what an answer's place is, is seen by rendering
-the chat once more with another answer there. The last answer always stands behind the very prompt that is asked
-later, whatever the template makes of it in a finished chat: some open it with a thought, some move the system
-message into the last question, some take thoughts out of what was said before.
+Nothing is searched for in the text, and no template is known by name: an answer stands right behind its prompt, and
+where a template rewrites it, its place is seen by rendering the chat once more with another answer there. The last
+answer always stands behind the very prompt that is asked later, whatever the template makes of it in a finished
+chat: some open it with a thought, some move the system message into the last question, some take thoughts out of
+what was said before.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ class Template:
         """Return *prompt* with the last answer behind it, and where that ends."""
         text = render(self.tokenizer, messages, generate=False)
         if text.startswith(prompt):
-            _, end = self._place(messages, len(messages) - 1, text, generate=False)
+            end = self._behind(text, prompt, messages[-1]["content"])
+            if end is None:
+                _, end = self._place(messages, len(messages) - 1, text, generate=False)
             return text, self._closed(text, max(end, len(prompt)))
         answer = messages[-1]["content"].strip()
         if prompt.rfind(THINK) > prompt.rfind(THOUGHT):
@@ -92,13 +95,24 @@ class Template:
 
     def _earlier(self, messages: Messages, index: int, text: str, *, generate: bool) -> tuple[int, int]:
         """Return the span of an answer that is not the last message, as it stands in *text*."""
-        start, end = self._place(messages, index, text, generate=generate)
         opened = self.prompt(messages[:index])
+        known = self._behind(text, opened, messages[index]["content"])
+        if known is not None:
+            return len(opened), self._closed(text, known)
+        start, end = self._place(messages, index, text, generate=generate)
         if text.startswith(opened) and len(opened) <= end:
             start = len(opened)
         elif text.endswith(self.opening, 0, start):
             start -= len(self.opening)
         return start, self._closed(text, end)
+
+    def _behind(self, text: str, prompt: str, answer: str) -> int | None:
+        """Return where an answer ends that stands in *text* as it is, right behind its prompt; None for any other."""
+        if text.startswith(prompt):
+            for opening in (self.opening, ""):
+                if text.startswith(opening + answer, len(prompt)):
+                    return len(prompt) + len(opening) + len(answer)
+        return None
 
     def _place(self, messages: Messages, index: int, text: str, *, generate: bool) -> tuple[int, int]:
         """Return where the content of message *index* stands in *text*, which was rendered from *messages*."""

@@ -272,6 +272,16 @@ def test_what_was_fetched_before_a_crash_is_not_fetched_again(tmp_path, serve, t
     assert {"model.safetensors"} == again
 
 
+def test_what_the_local_hub_cache_holds_is_not_fetched_again(tmp_path, serve, tiny):
+    hub = serve(tiny)
+    cached = tmp_path / "hf" / "hub" / "models--someone--tiny" / "snapshots" / COMMIT
+    cached.mkdir(parents=True)
+    shutil.copyfile(tiny / "model.safetensors", cached / "model.safetensors")
+    out, _ = fetch(tmp_path)
+    assert (tiny / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
+    assert [] == [path for method, path, _ in hub.asked if method == "GET" and path.endswith("/model.safetensors")]
+
+
 def test_a_branch_that_has_moved_is_fetched_where_the_manifest_names_the_new_commit(forge_project, serve, tiny):
     hub = serve(tiny)
     forge_project.manifest(MANIFEST)
