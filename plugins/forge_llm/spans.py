@@ -57,7 +57,11 @@ class Template:
         text = render(tokenizer, [asked, {"role": "assistant", "content": chr(_PRIVATE[0])}], generate=False)
         before, _, after = text.rpartition(chr(_PRIVATE[0]))
         prompt = render(tokenizer, [asked], generate=True)
-        return cls(tokenizer, before.removeprefix(prompt) if before.startswith(prompt) else "", after.rstrip())
+        closing = after.rstrip()
+        # some write the end of the text too, behind the last answer alone: the model stops at the first mark
+        marks = [str(token) for token in tokenizer.added_tokens_decoder.values() if closing.startswith(str(token))]
+        opening = before.removeprefix(prompt) if before.startswith(prompt) else ""
+        return cls(tokenizer, opening, max(marks, key=len, default=closing))
 
     def prompt(self, messages: Messages) -> str:
         """Return the text that the model is asked with."""

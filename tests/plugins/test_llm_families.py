@@ -136,6 +136,11 @@ def test_a_model_that_fits_no_other_preset_fits_its_own(tmp_path, save_family, f
     assert preset.fitting(tmp_path)[0] == family
 
 
+@pytest.mark.slow
+def test_the_embedded_model_is_of_the_family_that_its_manifest_names(smollm2):
+    assert ["smollm"] == preset.fitting(smollm2)
+
+
 def local(tmp_path, folder, **parameters):
     out = tmp_path / "model"
     out.mkdir()

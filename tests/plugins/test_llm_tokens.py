@@ -369,6 +369,15 @@ def test_a_template_without_an_end_mark_is_warned_of(tmp_path, save_tokenizer):
     assert '{"risk": 2}' == learned(tmp_path / "m", made.row(0, named=True))
 
 
+def test_a_template_that_also_ends_the_text_behind_the_last_answer_teaches_to_end_every_answer_alike(
+    tmp_path, save_tokenizer
+):
+    body = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    save_tokenizer(tmp_path / "m", template=body + "{{ 'assistant: ' if add_generation_prompt else '<|endoftext|>' }}")
+    made, _, _ = make(tmp_path, tmp_path / "m", [DIALOGUE])
+    assert "".join(f"answer {n}<|im_end|>" for n in range(4)) == learned(tmp_path / "m", made.row(0, named=True))
+
+
 def test_a_few_samples_lie_beside_the_rows_as_text_with_their_mask(tmp_path, tiny_model):
     make(tmp_path, tiny_model, [ROW] * 20)
     sample = json.loads((tmp_path / "out" / "train" / "sample.json").read_text())
