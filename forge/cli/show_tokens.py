@@ -51,14 +51,16 @@ def show_statistics(out: Console, statistics: Mapping[str, Any]) -> None:
     out.print()
     out.print(table)
     for name, part in parts.items():
-        for said in _said(part):
+        for said in _said(part, reasons=len(parts) > 1):
             out.print(f"[bold]{escape(name)}[/]: {said}")
 
 
-def _said(part: Mapping[str, Any]) -> list[str]:
+def _said(part: Mapping[str, Any], *, reasons: bool) -> list[str]:
+    """Return what else is known of a part; the *reasons* of its drops where the ledger above does not tell parts."""
     from rich.markup import escape
 
-    said = [f"{count:,} dropped: {escape(reason)}" for reason, count in part.get("reasons", {}).items()]
+    dropped = part.get("reasons", {}) if reasons else {}
+    said = [f"{count:,} dropped: {escape(reason)}" for reason, count in dropped.items()]
     if part.get("split"):
         said.append(f"{part['split']:,} rows split into {part['parts']:,} parts")
     if part.get("exchanges_lost"):
@@ -104,6 +106,7 @@ def text_of(segments: Sequence[Sequence[Any]], *, colours: bool) -> Text:
         text.append(_visible(content if learned else _shortened(content)), style if colours else "")
     if inside and not colours:
         text.append(_CLOSE)
+    text.rstrip()
     return text
 
 

@@ -67,6 +67,15 @@ class Template:
         """Return the text that the model is asked with."""
         return render(self.tokenizer, messages, generate=True)
 
+    def thoughtless(self, prompt: str) -> str:
+        """Return what an answer without a thought begins with behind *prompt*; empty where the family has none.
+
+        A reply that is held to a grammar has to begin with it too: it is what was learned.
+        """
+        if prompt.rfind(THINK) > prompt.rfind(THOUGHT):
+            return _NO_THOUGHT
+        return self.opening if THINK in self.opening else ""
+
     def render(self, messages: Messages) -> Rendered:
         """Render a whole chat and find each assistant turn in it, exactly."""
         spoken = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
@@ -89,11 +98,10 @@ class Template:
                 _, end = self._place(messages, len(messages) - 1, text, generate=False)
             return text, self._closed(text, max(end, len(prompt)))
         answer = messages[-1]["content"].strip()
-        if prompt.rfind(THINK) > prompt.rfind(THOUGHT):
-            # the prompt opens a thought: the answer goes on with its own, or ends it at once
-            answer = answer.removeprefix(THINK).lstrip("\n") if THOUGHT in answer else _NO_THOUGHT + answer
+        if prompt.rfind(THINK) > prompt.rfind(THOUGHT) and THOUGHT in answer:
+            answer = answer.removeprefix(THINK).lstrip("\n")  # the prompt has opened the answer's own thought
         else:
-            answer = self.opening + answer
+            answer = (self.thoughtless(prompt) or self.opening) + answer
         text = prompt + answer + self.closing
         return text, len(text)
 

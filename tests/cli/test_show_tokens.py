@@ -37,6 +37,17 @@ STATISTICS = {
         "parts": 5,
         "weights": {"1": 1000, "5": 200},
     },
+    "eval": {
+        "rows": 1,
+        "read": 1,
+        "dropped": 0,
+        "tokens": 10,
+        "trained_tokens": 5,
+        "trained_share": 0.5,
+        "longest": 10,
+        "mean": 10.0,
+        "straddling": 0,
+    },
     "template": "0123",
 }
 

@@ -100,6 +100,17 @@ def test_a_thought_of_the_last_answer_is_learned_and_earlier_ones_are_not_shown(
     assert f"{opened}ah\n</think>\n\n你好{end}" == last
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_answer_without_a_thought_begins_as_it_was_learned(tokenizer_of, family):
+    from forge_llm.spans import Template
+
+    template = Template.of(load_tokenizer(tokenizer_of(family)))
+    prompt = template.prompt([{"role": "user", "content": "好"}])
+    thoughtless = {"qwen3": "<think>\n\n</think>\n\n", "deepseek-r1-distill": "\n</think>\n\n"}
+    assert thoughtless.get(family, "") == template.thoughtless(prompt)
+    assert LEARNED[family][-1].startswith(template.thoughtless(prompt))
+
+
 def test_a_chat_that_a_family_refuses_costs_the_row_alone_and_says_why(tmp_path, tokenizer_of):
     rows = [{"system": None, **row_of("gemma")}, row_of("gemma") | {"id": "s", "system": "Be kind."}]
     made, run = make(tmp_path, tokenizer_of("gemma"), rows)

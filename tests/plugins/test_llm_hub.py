@@ -378,4 +378,5 @@ def test_nothing_after_the_fetching_opens_a_connection(forge_project, serve, exp
     statuses = {step["name"]: step["status"] for step in json.loads(done.stdout)["steps"]}
     ran = dict.fromkeys(("rows", "tokens", "lora", "merged", "gguf", "receipt"), "ran")
     assert {"base": "hit", **ran} == statuses, done.stderr
+    assert 0 == denied(forge_project, "check", "forge.toml").returncode
     assert asked == len(hub.asked)
