@@ -72,3 +72,10 @@ def show_type(*, use: str) -> None:
             escape(parameter), escape(kind), escape(default) or "[bold]required[/]", "yes" if is_keyed else "no"
         )
     out.print(table)
+    offered = getattr(found.cls, "presets", None)
+    if callable(offered):
+        table = grid("preset", "for")
+        for preset, summary in offered().items():
+            table.add_row(escape(preset), escape(summary))
+        out.print()
+        out.print(table)

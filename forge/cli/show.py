@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from forge.cli import options
+from forge.cli import options, show_tokens
 from forge.plugin.context import REJECTS, TABLE
 
 if TYPE_CHECKING:
@@ -56,8 +56,10 @@ def command(
     _ledger(out, record)
     for warning in record.warnings:
         out.print(f"[yellow]warning[/]: {warning}", markup=True)
+    if show_tokens.is_tokens(members["stats.json"]):
+        show_tokens.show_statistics(out, members.pop("stats.json"))
     for name in ("stats.json", "metrics.json"):
-        if members[name] is not None:
+        if members.get(name) is not None:
             out.print(f"\n[bold]{name}[/]")
             out.print(_compact(members[name]), markup=False)
     if members["receipt.json"] is not None:
@@ -147,7 +149,12 @@ def _files(out: Console, project: Project, record: Record) -> None:
 def _rows(out: Console, project: Project, record: Record, part: str, count: int) -> None:
     import polars as pl
 
-    member = project.store.tree(record.tree).part(part).members.get(TABLE)
+    tree = project.store.tree(record.tree).part(part)
+    if show_tokens.SAMPLE in tree.members:
+        sample = json.loads(project.store.read_object(tree.members[show_tokens.SAMPLE]))
+        show_tokens.show_sample(out, part, sample, count)
+        return
+    member = tree.members.get(TABLE)
     if member is None or count <= 0:
         return
     frame = pl.scan_ipc(project.store.object_path(member.digest)).head(count).collect()

@@ -150,7 +150,7 @@ class Build:
         if record is not None:
             self._settle(step, action.key, record, "hit", 0.0)
         elif self.offline and step.network:
-            hint = "build without `--offline`, or take a provider that runs here"
+            hint = "build it without `--offline`, or take what is on this machine: a local provider, a local model"
             refused = StepError(f"step `{step.name}` needs the network, which `--offline` forbids", hint=hint)
             self._fail(step, action.key, _failure(refused))
         else:

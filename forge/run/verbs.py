@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import attrs
 from forge.core.errors import CheckFailed, StepError
 from forge.plugin.context import write_rows
 from forge.plugin.registry import MOST_REJECTS
+from forge.run.network import kept_off
 from forge.run.rowwise import transform_rows
 from forge.run.shards import read_files
 from forge.run.tables import bound_rejects, collect_batches, count_rows, missing, settle, write_rejects
@@ -54,7 +56,8 @@ class Work:
 
 def perform(work: Work) -> dict[str, int]:
     """Do the step's work and return the rows of each part that is a table (``""`` for the whole)."""
-    rows = _VERBS[work.job.verb](work)
+    with nullcontext() if work.job.network else kept_off(work.job.step):
+        rows = _VERBS[work.job.verb](work)
     for part, count in rows.items():
         if count == 0:
             raise _no_rows(work, part)

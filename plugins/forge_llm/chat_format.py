@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from forge import StepError
 
 if TYPE_CHECKING:
@@ -21,19 +19,26 @@ SHAPES = ("messages", "conversation", "instruction, output")
 """The columns by which a row says what was said."""
 
 
+_CALENDAR = (
+    "{%- macro strftime_now(form) -%}{{ form"
+    + "".join(
+        f" | replace('%{letter}', '{word}')"
+        for letter, word in {
+            "d": "26",
+            "b": "Jul",
+            "B": "July",
+            "m": "07",
+            "Y": "2024",
+            "y": "24",
+            "A": "Friday",
+        }.items()
+    )
+    + " }}{%- endmacro -%}"
+)
+
+
 class UnusableRow(Exception):
     """Carry a short fixed reason why a row can't become a chat."""
-
-
-@attrs.frozen
-class Rendered:
-    """Hold one chat as text, with the character spans ``(start, end)`` of each assistant turn.
-
-    A span runs from the first character that the model has to write to the end of the marker that ends its turn.
-    """
-
-    text: str
-    spans: tuple[tuple[int, int], ...]
 
 
 def shape_of(columns: Iterable[str]) -> str | None:
@@ -73,10 +78,24 @@ def render(tokenizer: Any, messages: Messages, *, generate: bool) -> str:
     """Return the text that the template makes of *messages*; *generate* opens the assistant's turn."""
     from jinja2 import TemplateError
 
+    options = {}
+    if isinstance(tokenizer.chat_template, str):
+        options["chat_template"] = dated(tokenizer.chat_template)
     try:
-        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generate))
+        return str(
+            tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generate, **options)
+        )
     except TemplateError as error:
         raise UnusableRow("refused by the chat template") from error
+
+
+def dated(template: str) -> str:
+    """Return a template that, where it asks for today's date, is told the same day always, in every renderer.
+
+    Else the same rows would give other token ids tomorrow. The day is the one that Llama's templates name where no
+    clock is at hand.
+    """
+    return _CALENDAR + template if "strftime_now" in template else template
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
@@ -84,50 +103,23 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def render_with_spans(tokenizer: Any, messages: Messages) -> Rendered:
-    """Render a whole chat and find each assistant turn in it, exactly.
-
-    The start of a turn is where the opened prompt ends; where the template writes something else after an answer
-    than it opens with (reasoning marks), it is where the answer's own text begins.
-    """
-    text = render(tokenizer, messages, generate=False)
-    spans = []
-    for index, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        content = message["content"]
-        through = text if index == len(messages) - 1 else render(tokenizer, messages[: index + 1], generate=False)
-        opened = render(tokenizer, messages[:index], generate=True)
-        if not text.startswith(through.rstrip()):
-            raise UnusableRow("earlier turns are rendered differently later")
-        if through.startswith(opened):
-            start = len(opened)
-            spoken = through.find(content.strip(), start)
-        else:
-            start = spoken = through.find(content.strip(), _common(through, opened))
-        if spoken < 0:
-            raise UnusableRow("the template rewrites the answer")
-        spans.append((start, _end_of_turn(through, spoken + len(content.strip()), tokenizer.eos_token)))
-    return Rendered(text, tuple(spans))
-
-
 def brings_code(folder: Path) -> bool:
     """Say whether a model folder holds Python files; `model.local` lets them in only where it was told to."""
     return any(folder.glob("*.py"))
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer of a model folder, which must be a fast one and have a chat template."""
+def load_tokenizer(folder: Path, *, chat: bool = True) -> Any:
+    """Load the tokenizer of a model folder, which must be a fast one and, for a *chat*, have a chat template."""
     from transformers import AutoTokenizer
 
     trust = brings_code(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
     if not tokenizer.is_fast:
         raise StepError("the model's tokenizer gives no offsets", hint="a `tokenizer.json` is needed beside the model")
-    if not tokenizer.chat_template:
+    if chat and not tokenizer.chat_template:
         raise StepError(
             "the model has no chat template",
-            hint="take an instruct model, or put a `chat_template.jinja` beside its tokenizer",
+            hint="take an instruct model, or name the model's family in its source: `preset = …` writes its template",
         )
     return tokenizer
 
@@ -145,16 +137,3 @@ def _turns(row: Mapping[str, Any]) -> list[dict[str, str]]:
     if not said or any(not isinstance(turn["content"], str) or not turn["content"].strip() for turn in said):
         raise UnusableRow("empty turn")
     return said
-
-
-def _common(left: str, right: str) -> int:
-    """Return how many characters two texts share at their start."""
-    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
-
-
-def _end_of_turn(through: str, spoken: int, end_marker: str | None) -> int:
-    """Return where the marker after an answer ends; white space behind it is not the model's to write."""
-    tail = through[spoken:]
-    if end_marker and end_marker in tail:
-        return spoken + tail.index(end_marker) + len(end_marker)
-    return spoken + len(tail.rstrip())

@@ -76,6 +76,103 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+FAMILIES = {
+    "qwen2": ("Qwen2", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), None, "<|im_end|>"),
+    "qwen2.5": ("Qwen2", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), None, "<|im_end|>"),
+    "qwen3": ("Qwen3", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), None, "<|im_end|>"),
+    "smollm": ("Llama", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), "<|im_start|>", "<|im_end|>"),
+    "deepseek-r1-distill": (
+        "Qwen2",
+        ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"),
+        "<｜begin▁of▁sentence｜>",
+        "<｜end▁of▁sentence｜>",
+    ),
+    "llama3": (
+        "Llama",
+        ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+        "<|begin_of_text|>",
+        "<|eot_id|>",
+    ),
+    "gemma": ("Gemma2", ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"), "<bos>", "<eos>"),
+    "gemma3": ("Gemma3", ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"), "<bos>", "<eos>"),
+    "mistral": ("Mistral", ("<unk>", "<s>", "</s>", "[INST]", "[/INST]"), "<s>", "</s>"),
+    "tinyllama": ("Llama", ("<unk>", "<s>", "</s>"), "<s>", "</s>"),
+}
+"""Of each family: its architecture, the marks in its vocabulary, the token that begins a text, and the end token."""
+PIECES = {"gemma", "gemma3", "mistral", "tinyllama"}
+"""Families whose tokenizers know signs and fall back to bytes; those of the others know bytes alone."""
+
+
+def save_family_tokenizer(folder: Path, family: str, template: str | None = "") -> None:
+    """Save a small tokenizer as the family's are built, with the template of its preset, another or none."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    from forge_llm.model import preset
+
+    _, marks, begin, end = FAMILIES[family]
+    if family in PIECES:
+        signs = [f"<0x{byte:02X}>" for byte in range(256)] + ["\u2581", *map(chr, range(33, 127)), *"好的你"]
+        vocabulary = {sign: index for index, sign in enumerate([*marks, *signs])}
+        backend = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True, unk_token=marks[0]))
+        scheme = "never" if family.startswith("gemma") else "first"
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme=scheme, split=False)
+        backend.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    else:
+        symbols = [*marks, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+        backend = Tokenizer(models.BPE({symbol: index for index, symbol in enumerate(symbols)}, []))
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(list(marks))
+    if begin and family != "smollm":
+        pair = [(begin, backend.token_to_id(begin))]
+        backend.post_processor = processors.TemplateProcessing(single=f"{begin} $A", special_tokens=pair)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token=begin, eos_token=end, pad_token=marks[0], clean_up_tokenization_spaces=False
+    )
+    tokenizer.chat_template = preset.read(family).template if template == "" else template
+    tokenizer.save_pretrained(folder)
+
+
+def save_family_model(folder: Path, family: str, template: str | None = "") -> None:
+    """Save a random model of two layers of the family's architecture, with its tokenizer."""
+    import torch
+    import transformers
+
+    save_family_tokenizer(folder, family, template)
+    architecture = FAMILIES[family][0]
+    torch.manual_seed(7)
+    config_name = "Gemma3TextConfig" if architecture == "Gemma3" else f"{architecture}Config"
+    options = {"head_dim": 16} if architecture.startswith(("Gemma", "Qwen3")) else {}
+    config = getattr(transformers, config_name)(
+        vocab_size=384,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        tie_word_embeddings=True,
+        **options,
+    )
+    getattr(transformers, f"{architecture}ForCausalLM")(config).save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def save_family() -> Callable[..., None]:
+    """Return what saves a tiny random model of a family into a folder."""
+    return save_family_model
+
+
+@pytest.fixture(scope="session")
+def family_tokenizer() -> Callable[..., None]:
+    """Return what saves a small tokenizer of a family into a folder."""
+    return save_family_tokenizer
+
+
 @pytest.fixture(scope="session")
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return SmolLM2-135M-Instruct, made by the step itself."""

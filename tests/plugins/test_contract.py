@@ -34,6 +34,8 @@ EXAMPLES = {
         "export": {"form": "alpaca", "template": "qwen", "name": "student", "model": "some-model"},
     },
     "text": {"boilerplate": {"column": "text", "phrases": ["click here"]}},
+    "train": {"mix": {"shares": {"a": 0.7, "b": 0.3}}},
+    "model": {"hub": {"id": "someone/tiny"}},
     "check": {
         "table": {"rows": {"least": 1}, "columns": {"id": {"unique": True, "values": {"most": 9}}}},
         "labels": {"labels": ["risk_flag"]},

@@ -96,8 +96,8 @@ def test_an_empty_table_is_named(tmp_path, tiny_model):
 
 def test_a_table_without_chat_columns_is_told_what_it_has(tmp_path, tiny_model):
     with pytest.raises(forge.StepError, match="has none of the columns") as caught:
-        make(tmp_path, tiny_model, [{"id": "a", "text": "x"}])
-    assert caught.value.hint == "it has `id`, `text`"
+        make(tmp_path, tiny_model, [{"id": "a", "words": "x"}])
+    assert caught.value.hint == "it has `id`, `words`"
 
 
 def test_a_table_in_which_nothing_is_left_is_an_error(tmp_path, tiny_model):
@@ -126,13 +126,13 @@ def test_a_template_that_refuses_a_role_costs_the_row_alone(tmp_path, save_token
     assert learned(model, made.row(0, named=True)) == '{"risk": 2}<|im_end|>'
 
 
-def test_a_template_that_opens_with_reasoning_still_learns_the_answer(tmp_path, save_tokenizer):
+def test_a_template_that_opens_with_reasoning_learns_to_end_it_and_the_answer(tmp_path, save_tokenizer):
     model = tmp_path / "thinking"
     body = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     opening = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}"
     save_tokenizer(model, template=body + opening)
     made, _, _ = make(tmp_path, model, [ROW])
-    assert learned(model, made.row(0, named=True)) == '{"risk": 2}<|im_end|>'
+    assert learned(model, made.row(0, named=True)) == '\n</think>\n\n{"risk": 2}<|im_end|>'
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path, tiny_model):
@@ -176,3 +176,220 @@ def test_weights_that_are_none_are_refused(tmp_path, tiny_model, column, weight,
     with pytest.raises(forge.StepError) as caught:
         make(tmp_path, tiny_model, [ROW | {column: "60 kg"}], weight=weight)
     assert message in str(caught.value)
+
+
+DIALOGUE = {
+    "id": "d",
+    "system": "Be kind.",
+    "conversation": [
+        {"role": role, "text": text}
+        for turn in range(4)
+        for role, text in (("user", f"question {turn}"), ("assistant", f"answer {turn}"))
+    ],
+}
+
+
+def text_of(model, row):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(model).decode(row["input_ids"])
+
+
+def test_the_last_answer_alone_is_learned_where_that_is_asked_for(tmp_path, tiny_model):
+    made, _, _ = make(tmp_path, tiny_model, [DIALOGUE], train_on="last")
+    row = made.row(0, named=True)
+    assert "answer 3<|im_end|>" == learned(tiny_model, row)
+    assert "answer 0" in text_of(tiny_model, row)
+
+
+def test_the_last_answer_is_the_last_there_is_where_a_question_comes_after_it(tmp_path, tiny_model):
+    said = [*DIALOGUE["conversation"], {"role": "user", "text": "question 4"}]
+    made, _, _ = make(tmp_path, tiny_model, [DIALOGUE | {"conversation": said}], train_on="last")
+    assert "answer 3<|im_end|>" == learned(tiny_model, made.row(0, named=True))
+
+
+def test_a_long_dialogue_is_split_between_an_answer_and_the_next_question(tmp_path, tiny_model):
+    made, stats, run = make(tmp_path, tiny_model, [DIALOGUE, ROW], max_length=130, too_long="split")
+    assert ["d#1", "d#2", "a"] == made["id"].to_list()
+    pieces = list(made.iter_rows(named=True))[:2]
+    assert ["answer 0<|im_end|>answer 1<|im_end|>", "answer 2<|im_end|>answer 3<|im_end|>"] == [
+        learned(tiny_model, piece) for piece in pieces
+    ]
+    head = "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nquestion"
+    assert [True, True] == [text_of(tiny_model, piece).startswith(head) for piece in pieces]
+    assert max(made["n_tokens"]) <= 130
+    assert ({}, 1, 2, 0) == (run.drops, stats["train"]["split"], stats["train"]["parts"], stats["train"]["dropped"])
+
+
+def test_of_a_dialogue_that_is_split_an_exchange_too_long_alone_is_lost_and_said_so(tmp_path, tiny_model):
+    said = [dict(turn) for turn in DIALOGUE["conversation"]]
+    said[2]["text"] = "long " * 100
+    made, stats, run = make(tmp_path, tiny_model, [DIALOGUE | {"conversation": said}], max_length=150, too_long="split")
+    expected = ["answer 0<|im_end|>", "answer 2<|im_end|>answer 3<|im_end|>"]
+    assert expected == [learned(tiny_model, row) for row in made.iter_rows(named=True)]
+    assert 1 == stats["train"]["exchanges_lost"]
+    assert "1 questions with their answers were longer than `max_length` alone" in run.messages[0]
+
+
+def test_a_dialogue_of_which_no_exchange_fits_is_dropped_with_the_reason(tmp_path, tiny_model):
+    _, _, run = make(tmp_path, tiny_model, [DIALOGUE, ROW | {"output": "x"}], max_length=50, too_long="split")
+    assert {"longer than `max_length` between one question and the next": 1} == run.drops
+
+
+def test_weights_go_with_every_part_of_a_row_that_was_split(tmp_path, tiny_model):
+    made, _, _ = make(tmp_path, tiny_model, [DIALOGUE | {"weight": 5}], max_length=150, too_long="split")
+    assert [5.0, 5.0] == made["weight"].to_list()
+
+
+def test_a_row_loses_its_end_only_where_that_is_asked_for_and_it_is_counted(tmp_path, tiny_model):
+    made, stats, run = make(tmp_path, tiny_model, [DIALOGUE], max_length=150, too_long="truncate")
+    assert (150, 1) == (made["n_tokens"][0], stats["train"]["truncated"])
+    assert "part `train`: 1 rows lost their end" in run.messages
+    (tmp_path / "b").mkdir()
+    whole, _, _ = make(tmp_path / "b", tiny_model, [DIALOGUE])
+    assert whole["input_ids"][0].to_list()[:150] == made["input_ids"][0].to_list()
+    assert 150 + stats["train"]["tokens_cut"] == whole["n_tokens"][0]
+
+
+def test_plain_texts_are_learned_whole_with_the_token_that_ends_them(tmp_path, save_tokenizer):
+    save_tokenizer(tmp_path / "bare", template=None)
+    rows = [{"text": "从前有座山。"}, {"text": "  "}, {"text": None}]
+    made, stats, run = make(tmp_path, tmp_path / "bare", rows, column="text", train_on="all", end="<|endoftext|>")
+    assert ["从前有座山。<|endoftext|>"] == [learned(tmp_path / "bare", row) for row in made.iter_rows(named=True)]
+    assert ({"no text": 2}, 1.0) == (run.drops, stats["train"]["trained_share"])
+    assert "template" not in stats
+
+
+def test_a_text_ends_with_the_tokenizers_end_token_where_nothing_else_is_said(tmp_path, tiny_model):
+    made, _, _ = make(tmp_path, tiny_model, [{"text": "ab"}], column="text", train_on="all")
+    assert "ab<|im_end|>" == learned(tiny_model, made.row(0, named=True))
+
+
+def test_a_text_begins_with_the_token_with_which_the_model_begins_texts(tmp_path, family_tokenizer):
+    family_tokenizer(tmp_path / "m", "llama3", None)
+    made, _, _ = make(tmp_path, tmp_path / "m", [{"text": "ab"}], column="text", train_on="all", end="<|end_of_text|>")
+    assert "<|begin_of_text|>ab<|end_of_text|>" == learned(tmp_path / "m", made.row(0, named=True))
+
+
+def test_long_texts_are_split_into_windows_in_which_every_token_is_learned_once(tmp_path, tiny_model):
+    text = "".join(chr(97 + n % 26) for n in range(100))
+    made, stats, _ = make(
+        tmp_path,
+        tiny_model,
+        [{"id": "t", "text": text}],
+        column="text",
+        train_on="all",
+        max_length=30,
+        too_long="split",
+    )
+    rows = list(made.iter_rows(named=True))
+    assert ["t#1", "t#2", "t#3", "t#4"] == made["id"].to_list()
+    assert text + "<|im_end|>" == "".join(learned(tiny_model, row) for row in rows)
+    assert [True, False, False, False] == [row["loss_mask"][0] for row in rows]
+    assert (1, 4) == (stats["train"]["split"], stats["train"]["parts"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"column": "text"}, '`train_on = "all"`'),
+        ({"end": "</s>"}, "`end` belongs to the plain texts"),
+        ({"column": "text", "train_on": "all", "system": "x"}, "`system` belongs to chats"),
+        ({"too_long": "split", "train_on": "last"}, '`train_on = "last"` only one a row'),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused_before_anything_runs(parameters, problem):
+    with pytest.raises(ValueError, match=problem):
+        Tokens(**parameters)
+
+
+@pytest.mark.parametrize(
+    ("rows", "parameters", "message", "hint"),
+    [
+        ([{"txt": "a"}], {"column": "text", "train_on": "all"}, "no column `text`", "did you mean `txt`?"),
+        ([{"text": "a"}], {}, "none of the columns", '`column = "text"` and `train_on = "all"`'),
+        ([{"instruction": "a", "outputs": "b"}], {}, "none of the columns", "did you mean `output`?"),
+        ([{"mesages": "b"}], {}, "none of the columns", "did you mean `messages`?"),
+        ([ROW | {"wight": 1.0}], {"weight": "weigth"}, "no column `weigth`", "did you mean `wight`?"),
+        ([{"text": "a"}], {"column": "text", "train_on": "all", "end": "</s>"}, "no token of the model", "<|im_end|>"),
+    ],
+)
+def test_columns_and_tokens_that_are_not_there_are_named_with_what_was_meant(
+    tmp_path, tiny_model, rows, parameters, message, hint
+):
+    with pytest.raises(forge.StepError) as caught:
+        make(tmp_path, tiny_model, rows, **parameters)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_an_error_of_an_empty_set_says_what_dropped_its_rows(tmp_path, tiny_model):
+    rows = [ROW | {"id": str(n), "input": "x" * 300} for n in range(3)] + [ROW | {"output": None}]
+    with pytest.raises(forge.StepError) as caught:
+        make(tmp_path, tiny_model, rows, max_length=200)
+    expected = "all 4 were dropped\n  3 × longer than `max_length`\n  1 × nothing to learn: no answer in the row"
+    assert expected in caught.value.message
+
+
+def test_the_error_of_an_empty_set_names_the_step(forge_project, tiny_model):
+    forge_project.write("rows.jsonl", json.dumps(ROW | {"output": None}) + "\n")
+    for path in tiny_model.iterdir():
+        forge_project.write(f"m/{path.name}", path.read_bytes())
+    forge_project.manifest(
+        """
+        [sources.rows]
+        use = "files.jsonl"
+        path = "rows.jsonl"
+
+        [sources.base]
+        use = "model.local"
+        path = "m"
+
+        [transforms.tokens]
+        use = "train.tokens"
+        from = { train = "rows", model = "base" }
+        """
+    )
+    result = forge_project.forge("build", "forge.toml")
+    assert 1 == result.exit_code
+    assert "tokens" in result.stderr
+    assert "1 × nothing to learn: no answer in the row" in result.stderr
+
+
+def test_little_that_is_learned_is_warned_of(tmp_path, tiny_model):
+    _, _, run = make(tmp_path, tiny_model, [ROW | {"input": "长" * 400, "output": "1"}], max_length=2000)
+    assert "part `train`: only 0.16% of the tokens are learned: see `forge show`" in run.messages
+
+
+def test_a_template_without_an_end_mark_is_warned_of(tmp_path, save_tokenizer):
+    body = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+    save_tokenizer(tmp_path / "m", template=body + "{% if add_generation_prompt %}assistant: {% endif %}")
+    made, _, run = make(tmp_path, tmp_path / "m", [ROW])
+    assert "the model won't learn to stop" in run.messages[0]
+    assert '{"risk": 2}' == learned(tmp_path / "m", made.row(0, named=True))
+
+
+def test_a_template_that_also_ends_the_text_behind_the_last_answer_teaches_to_end_every_answer_alike(
+    tmp_path, save_tokenizer
+):
+    body = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    save_tokenizer(tmp_path / "m", template=body + "{{ 'assistant: ' if add_generation_prompt else '<|endoftext|>' }}")
+    made, _, _ = make(tmp_path, tmp_path / "m", [DIALOGUE])
+    assert "".join(f"answer {n}<|im_end|>" for n in range(4)) == learned(tmp_path / "m", made.row(0, named=True))
+
+
+def test_a_few_samples_lie_beside_the_rows_as_text_with_their_mask(tmp_path, tiny_model):
+    make(tmp_path, tiny_model, [ROW] * 20)
+    sample = json.loads((tmp_path / "out" / "train" / "sample.json").read_text())
+    assert 8 == len(sample)
+    assert [
+        ["<|im_start|>", False, True],
+        ["user\nLabel it.\n我很焦虑", False, False],
+        ["<|im_end|>", False, True],
+        ["\n", False, False],
+        ["<|im_start|>", False, True],
+        ["assistant\n", False, False],
+        ['{"risk": 2}', True, False],
+        ["<|im_end|>", True, True],
+        ["\n", False, False],
+    ] == sample[0]["segments"]

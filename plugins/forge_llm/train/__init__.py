@@ -5,9 +5,10 @@ from __future__ import annotations
 import forge
 
 from .lora import LoraTrainer
+from .mix import Mix
 from .tokens import Tokens
 
-__all__ = ["LoraTrainer", "Tokens"]
+__all__ = ["LoraTrainer", "Mix", "Tokens"]
 
 
 @forge.hookimpl
@@ -22,6 +23,7 @@ def forge_register(register: forge.Register) -> None:
         extra="train",
         facts=("transformers", "tokenizers"),
     )
+    register.transform("mix", Mix, version="1")
     register.trainer(
         "lora",
         LoraTrainer,
