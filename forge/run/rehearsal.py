@@ -31,7 +31,6 @@ from forge.store.folders import folder_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from forge.plugin.registry import StepType
 
 _MORE = (16, 256)
 """How many times the sample's rows are tried where the first were too few."""
@@ -206,7 +205,7 @@ class Rehearsal:
         inputs, whole = {}, True
         for name, step, member in part.inputs:
             reference = f"{step}.{member}" if member else step
-            optional = found.inputs is None and len(part.inputs) > 1 or f"{name}?" in (found.inputs or ())
+            optional = (found.inputs is None and len(part.inputs) > 1) or f"{name}?" in (found.inputs or ())
             stand = self.stands.get(step)
             if stand is None:
                 raise _Missing(f"there is no sample of `{step}` to try it on")

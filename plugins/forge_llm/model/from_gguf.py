@@ -14,6 +14,8 @@ import forge
 from .gguf_header import read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from tokenizers import Tokenizer
 
 _QWEN2 = (
@@ -78,6 +80,14 @@ class GgufModel:
         tokenizer.save_pretrained(out)
         _tidy(out / "tokenizer_config.json")
         run.progress(1, 1)
+
+    def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
+        """Read config and tokenizer alone."""
+        from forge_llm.preflight.bases import look_at_gguf
+
+        del inputs, run
+        each = 4 if self.dtype == "float32" else 2
+        return look_at_gguf(self.path or self._found(), out, each, _fit_tokenizer, _tidy)
 
     def _found(self) -> forge.File:
         if self.package is None:

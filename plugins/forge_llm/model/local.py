@@ -6,10 +6,14 @@ import json
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 import forge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 _WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "vocab.*", "merges.txt")
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -41,6 +45,15 @@ class LocalModel:
         for count, file in enumerate(files, 1):
             shutil.copyfile(file.path, out / file.name)
             run.progress(count, len(files))
+
+    def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
+        """Take everything but the weights."""
+        from forge_llm.preflight.bases import look_at_folder
+
+        del inputs, run
+        files = self._wanted(self._cached() if self.path is None else list(self.path))
+        _check_complete(files)
+        return look_at_folder(files, out)
 
     def _cached(self) -> list[forge.File]:
         if self.id is None:

@@ -18,7 +18,7 @@ from . import checkpoint, device, result
 from .samples import data_order, order_digest, read_samples, terms_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from .backend_peft import PeftModel
@@ -163,6 +163,12 @@ class LoraTrainer:
             figures |= {"eval_rows": len(held_out), "eval_loss": evaluated[-1], "eval_loss_before": evaluated[0]}
         result.write_json(out / "metrics.json", figures)
         result.write_json(out / "trainer.json", {"settings": settings, "facts": facts, "run": run_of})
+
+    def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
+        """Look at device, precision, 4 bits, targets and memory."""
+        from forge_llm.preflight.machine import look_at_training
+
+        return look_at_training(self, inputs, out, run)
 
     def _open(self, base: Path, facts: Mapping[str, str], longest: int) -> PeftModel | UnslothModel:
         if facts["backend"] == "unsloth":

@@ -15,7 +15,7 @@ from forge_llm.chat_format import SHAPES, UnusableRow, load_tokenizer, messages_
 from forge_llm.train.samples import WEIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import polars as pl
@@ -58,6 +58,12 @@ class Tokens:
         stats: dict[str, Any] = {name: self._part(name, tables[name], tokenizer, out, run) for name in sorted(tables)}
         stats["template"] = _digest(tokenizer.chat_template)
         (out / "stats.json").write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
+
+    def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
+        """Look at template, masks and lengths on sample rows."""
+        from forge_llm.preflight.masks import look
+
+        return look(self, inputs, out, run)
 
     def _part(self, name: str, table: forge.Artifact, tokenizer: Any, out: Path, run: forge.Run) -> dict[str, Any]:
         import polars as pl
