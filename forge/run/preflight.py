@@ -84,14 +84,20 @@ def this_machine(graph: Graph, steps: Sequence[Step]) -> Iterator[Look]:
         need = Need.of(step)
         notices = []
         if need.gpus > room.gpus:
-            has = f"{room.gpus} GPUs" if room.gpus else "no GPU"
+            has = _gpus(room.gpus)
             hint = "a cluster's node may have them; here the step runs on what there is, if it can"
-            notices.append(Notice("device", "doubtful", f"it asks for {need.gpus} GPUs, this machine has {has}", hint))
+            notices.append(
+                Notice("device", "doubtful", f"it asks for {_gpus(need.gpus)}, this machine has {has}", hint)
+            )
         if need.memory > room.memory:
             there = f"it asks for {step.resources.memory} of memory, this machine has {room.memory / (1 << 30):.0f}G"
             notices.append(Notice("memory", "doubtful", there))
         if notices:
             yield Look(step.name, tuple(notices))
+
+
+def _gpus(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count or 'no'} GPU{'s' if count else ''}"
 
 
 def _rehearsed(graph: Graph, store: Store, trees: Mapping[str, str], sample: int, deadline: float) -> list[Look]:
@@ -211,7 +217,7 @@ def _lookers_code(keys: Keys, step: Step) -> Any:
     from pathlib import Path
 
     file = getattr(sys.modules.get(type(step.instance).__module__.partition(".")[0]), "__file__", None)
-    folder = Path(file).parent / "preflight" if file else None
-    if folder is None or not folder.is_dir():
+    home = Path(file).parent if file else None
+    if home is None:
         return None
-    return [keys.files.digest(path) for path in sorted(folder.glob("*.py"))]
+    return [keys.files.digest(path) for path in sorted([*home.glob("preflight*.py"), *home.glob("preflight/*.py")])]

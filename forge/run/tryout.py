@@ -177,9 +177,15 @@ def _warnings(tried: Try) -> Iterator[Notice]:
 def _job(tried: Try, store: Store, root: str, modules: Mapping[str, str]) -> Job:
     """Return a job whose key is in no store."""
     action = {
-        "engine": 0, "use": tried.type.use, "version": tried.type.version, "params": {"of": tried.name}, "inputs": [], "files": {},
-        "code": {}, "facts": {},
-    }  # fmt: skip
+        "engine": 0,
+        "use": tried.type.use,
+        "version": tried.type.version,
+        "params": {"of": tried.name},
+        "inputs": [],
+        "files": {},
+        "code": {},
+        "facts": {},
+    }
     return Job(
         key=f"try-{tried.name}",
         step=tried.name,

@@ -30,7 +30,7 @@ def look_at_training(step: Any, inputs: Mapping[str, Artifact], out: Path, run: 
     del run
     (out / ASKED).write_text(carried(inputs["data"]), encoding="utf-8")
     facts = step.facts()
-    yield _device(step, facts)
+    yield _device(facts)
     if facts["backend"] != "unsloth":
         yield _precision(facts)
     if step.load_in_4bit:
@@ -62,7 +62,7 @@ def look_at_merging(inputs: Mapping[str, Artifact], out: Path) -> Iterator[Notic
     yield Notice("base", message=f"weights of `{dtype}` can take an adapter", disk=(parameters or 0) * each)
 
 
-def _device(step: Any, facts: Mapping[str, str]) -> Notice:
+def _device(facts: Mapping[str, str]) -> Notice:
     if facts["backend"] == "unsloth":
         if facts["device"] != "cuda":
             hint = '`backend = "auto"` takes peft where there is no GPU: same data, same loss'

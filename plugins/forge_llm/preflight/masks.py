@@ -33,10 +33,9 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
     """Make token ids of the sample as the step would, and say what would be learned."""
     if MODEL in inputs and not getattr(step, "column", None):
         yield from template_notices(inputs[MODEL].path)
-    drops: dict[str, dict[str, int]] = {}
     tables = {name: artifact for name, artifact in inputs.items() if name != MODEL}
     # a long row is counted first and judged afterwards, by the policy that is declared
-    trial = attrs.evolve(step, too_long="drop") if step.too_long == "error" else step
+    trial = attrs.evolve(step, too_long="drop")
     for name in tables or ("",):
         part = {key: artifact for key, artifact in inputs.items() if key in (MODEL, name)}
         counting = LocalRun(run.scratch, run.threads)
@@ -52,10 +51,11 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
             continue
         for message in counting.messages:
             run.log(message)
-        drops[name] = counting.drops
         figures = json.loads((out / "stats.json").read_text(encoding="utf-8"))[name]
         yield _learned(name, figures, counting.drops)
         yield _lengths(step, name, figures, counting.drops, tables[name])
+        if _long(counting.drops) and step.too_long not in ("drop", "error"):
+            step.make(part, out, LocalRun(run.scratch, run.threads))  # what stands for the artifact is what it will be
         _pass_on(step, tables[name], out / name)
 
 
@@ -80,12 +80,11 @@ def _lengths(step: Any, name: str, figures: Mapping[str, Any], drops: Mapping[st
     if long and step.too_long == "error":
         return _too_long(step, name, long, table)
     rows = _height(table)
-    said = (
-        f"`{name}`: the longest row that is kept has {figures['longest']:,} tokens, `max_length` is {step.max_length:,}"
-    )
+    bound = f"`max_length` {step.max_length:,}"
     if not long:
+        said = f"`{name}`: none is longer than {bound}, the longest row has {figures['longest']:,} tokens"
         return Notice("lengths", message=said)
-    said = f"`{name}`: {long:,} of {rows:,} rows are longer than `max_length` {step.max_length:,}, `too_long` is `{step.too_long}`"
+    said = f"`{name}`: {long:,} of {rows:,} rows are longer than {bound}, `too_long` is `{step.too_long}`"
     if long > _MANY * rows:
         return Notice("lengths", "doubtful", said, "raise `max_length`, or shorten the rows in a step before")
     return Notice("lengths", message=said)
@@ -163,9 +162,8 @@ def _ending(tokenizer: Any, folder: Path, tail: str) -> Notice:
         ends |= set(found) if isinstance(found, list) else {found}
     ids = encode(tokenizer, tail.strip())
     if ids and ids[0] in ends:
-        return Notice(
-            "chat template", message=f"it fits the tokenizer; an answer ends with `{tokenizer.decode(ids[:1])}`"
-        )
+        mark = tokenizer.decode(ids[:1])
+        return Notice("chat template", message=f"it fits the tokenizer; an answer ends with `{mark}`")
     what = f"with `{tokenizer.decode(ids[:1])}`" if ids else "without a mark"
     return Notice(
         "chat template",

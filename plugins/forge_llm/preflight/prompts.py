@@ -36,22 +36,21 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
     table = inputs["data"].rows().collect()
     for row in table.iter_rows(named=True):
         try:
-            said = messages_of(row, step.system)
-            asked = said[:-1] if said[-1]["role"] == "assistant" else said
+            chat = messages_of(row, step.system)
+            asked = chat[:-1] if chat[-1]["role"] == "assistant" else chat
             long += len(encode(tokenizer, render(tokenizer, asked, generate=True))) + step.max_tokens > step.context
         except UnusableRow as reason:
             run.drop(str(reason))
             continue
-        chats.append(said)
+        chats.append(chat)
     if not chats:
         reasons = ", ".join(f"{count:,} × {reason}" for reason, count in getattr(run, "drops", {}).items())
         hint = "a row holds `messages`, `conversation`, or `instruction` and `output`"
         yield Notice("rows", "bad", f"none of {table.height:,} rows can be asked: {reasons}", hint)
         return
     if long:
-        state = "bad" if long == len(chats) else "doubtful"
-        said_long = f"{long:,} of {len(chats):,} prompts do not fit `context` {step.context:,}"
-        yield Notice("lengths", state, said_long, "raise `context`")
+        said = f"{long:,} of {len(chats):,} prompts do not fit `context` {step.context:,}"
+        yield Notice("lengths", "bad" if long == len(chats) else "doubtful", said, "raise `context`")
     yield compare(_file(step, inputs["gguf"]), tokenizer, chats, f"{len(chats):,} held-out rows")
 
 
@@ -94,9 +93,8 @@ def _difference(tokenizer: Any, model: Any, said: Sequence[Mapping[str, str]]) -
     wanted, found = encode(tokenizer, wanted_text), model.encode(found_text)
     if wanted == found:
         return ""
-    place = next(
-        (i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), min(len(wanted), len(found))
-    )
+    pairs = enumerate(zip(wanted, found, strict=False))
+    place = next((i for i, (a, b) in pairs if a != b), min(len(wanted), len(found)))
 
     def name(ids: Sequence[int]) -> str:
         return f"{ids[place]} `{tokenizer.decode([ids[place]])}`" if place < len(ids) else "the end"
