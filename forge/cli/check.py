@@ -48,11 +48,12 @@ def command(
 
     project = options.open_project(manifest, sets, store_path, steps)
     unset = _unset_keys(project)
-    outlook = look_ahead(project.graph, project.store, seconds=within, lookers=(this_machine,))
+    lookers = (this_machine, lambda *_: _keys_as_looks(unset))
+    outlook = look_ahead(project.graph, project.store, seconds=within, lookers=lookers)
     if as_json:
-        click.echo(json.dumps(_document(project, outlook, unset), ensure_ascii=False, indent=1))
+        click.echo(json.dumps(_document(project, outlook), ensure_ascii=False, indent=1))
     else:
-        _show(project, outlook, unset)
+        _show(project, outlook)
     if unset is not None:
         show_error(unset)
         return unset.exit_code
@@ -71,19 +72,24 @@ def _unset_keys(project: Project) -> ManifestError | None:
     return None
 
 
-def _document(project: Project, outlook: Outlook, unset: ManifestError | None) -> dict[str, Any]:
-    import attrs
+def _keys_as_looks(unset: ManifestError | None) -> Iterator[Look]:
+    from forge.plan.preflight import Look
+    from forge.plugin.protocols import Notice
 
+    for problem in unset.problems if unset is not None else ():
+        yield Look(problem.step or "", (Notice("key", "bad", problem.message, problem.hint),))
+
+
+def _document(project: Project, outlook: Outlook) -> dict[str, Any]:
     return {
         "manifest": str(project.graph.manifest.path),
-        "passed": not outlook.count("bad") and unset is None,
+        "passed": not outlook.count("bad"),
         "seconds": round(outlook.seconds, 3),
         "looks": [look.to_json() for look in outlook.looks],
-        "problems": [attrs.asdict(problem) for problem in (unset.problems if unset is not None else ())],
     }
 
 
-def _show(project: Project, outlook: Outlook, unset: ManifestError | None) -> None:
+def _show(project: Project, outlook: Outlook) -> None:
     from forge.cli.render import console
 
     out = console()
@@ -96,7 +102,7 @@ def _show(project: Project, outlook: Outlook, unset: ManifestError | None) -> No
     counted = [
         f"{count} {word if count == 1 else words}"
         for count, word, words in (
-            (outlook.count("bad") + (len(unset.problems) if unset is not None else 0), "problem", "problems"),
+            (outlook.count("bad"), "problem", "problems"),
             (outlook.count("doubtful"), "doubt", "doubts"),
         )
         if count

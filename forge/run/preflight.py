@@ -84,14 +84,12 @@ def this_machine(graph: Graph, steps: Sequence[Step]) -> Iterator[Look]:
         need = Need.of(step)
         notices = []
         if need.gpus > room.gpus:
-            has = _gpus(room.gpus)
+            said = f"it asks for {_gpus(need.gpus)}, this machine has {_gpus(room.gpus)}"
             hint = "a cluster's node may have them; here the step runs on what there is, if it can"
-            notices.append(
-                Notice("device", "doubtful", f"it asks for {_gpus(need.gpus)}, this machine has {has}", hint)
-            )
+            notices.append(Notice("device", "doubtful", said, hint))
         if need.memory > room.memory:
-            there = f"it asks for {step.resources.memory} of memory, this machine has {room.memory / (1 << 30):.0f}G"
-            notices.append(Notice("memory", "doubtful", there))
+            said = f"it asks for {step.resources.memory} of memory, this machine has {room.memory / (1 << 30):.0f}G"
+            notices.append(Notice("memory", "doubtful", said))
         if notices:
             yield Look(step.name, tuple(notices))
 

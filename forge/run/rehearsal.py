@@ -157,13 +157,14 @@ class Rehearsal:
             return [Notice("parameters", "bad", c.message, c.hint) for c in complaints]
         looks_itself = callable(getattr(instance, "preflight", None))
         if not looks_itself and (part.costly or part.verb not in TRIED):
-            return [Notice("work", "unseen", "it is done in a build alone, and says nothing before")]
+            return [_UNTRIED]
         out = self._folder("out")
         ledger = Ledger(lambda: self._folder("scratch"), os.cpu_count() or 1, _nobody, lambda: None)
         attempt = Try(part.name, found, instance, inputs, whole, out, ledger, sample)
         notices = self._by_itself(attempt) if looks_itself else self._by_trying(attempt)
         if any(out.iterdir()):
-            self.stands[part.name] = Stand(out, attempt.whole)
+            # what a step type leaves when it looks for itself is a stand-in, and no more
+            self.stands[part.name] = Stand(out, attempt.whole and not looks_itself)
         return notices
 
     def _by_itself(self, attempt: Try) -> list[Notice]:
@@ -180,7 +181,7 @@ class Rehearsal:
                 known = Notice("preflight", "unseen", f"its look ahead failed: {type(error).__name__}: {error}")
             found.append(known)
         found += [Notice("warning", "doubtful", message) for message in attempt.ledger.warnings]
-        return found or [Notice("work", "unseen", "it is done in a build alone, and says nothing before")]
+        return found or [_UNTRIED]
 
     def _by_trying(self, attempt: Try) -> list[Notice]:
         """Do the work on the sample."""
@@ -231,6 +232,9 @@ class Rehearsal:
         folder = Path(self.task.scratch) / f"{self.folders}" / name
         folder.mkdir(parents=True)
         return folder
+
+
+_UNTRIED = Notice("work", "unseen", "not tried: it runs only in a build")
 
 
 class _Missing(Exception):
