@@ -55,7 +55,7 @@ class Notice:
     ``what`` names it in a word or two ("masks"). ``state`` is ``good``; ``bad``, where the step would fail or make
     something that nobody wants; ``doubtful``, where a person should know; ``unseen``, where it could not be looked at.
     ``message`` says what was seen, or why nothing could be, ``hint`` what to do. ``disk`` are the bytes that the step
-    will add to the store.
+    will add to the store. ``here`` says that it speaks of this machine, and so not of a cluster's node.
     """
 
     what: str
@@ -63,6 +63,7 @@ class Notice:
     message: str = ""
     hint: str | None = None
     disk: int = 0
+    here: bool = False
 
 
 @attrs.frozen

@@ -34,11 +34,11 @@ SECONDS = 60.0
 """How long a look ahead may take."""
 SAMPLE = 256
 """Rows of each source that steps are tried on at first."""
+LATE = "time"
+MADE = "store"
+"""What notices are called of steps that there was no time for, and of those that the store has already."""
 _STARTS = 4
 """Processes that may be brought down, by one step each."""
-
-Looker = "Callable[[Graph, Sequence[Step]], Iterable[Look]]"
-"""What looks at the steps that would run, without rows: packages, devices, a cluster's limits."""
 
 
 @attrs.frozen
@@ -59,21 +59,39 @@ class Outlook:
 
 
 def look_ahead(
-    graph: Graph, store: Store, *, seconds: float = SECONDS, lookers: Sequence[Any] = (), sample: int = SAMPLE
+    graph: Graph,
+    store: Store,
+    *,
+    seconds: float = SECONDS,
+    lookers: Sequence[Callable[[Graph, Sequence[Step]], Iterable[Look]]] = (),
+    sample: int = SAMPLE,
+    elsewhere: bool = False,
 ) -> Outlook:
-    """Return what can be known of *graph*'s steps before they run; *lookers* see the steps that would."""
+    """Return what can be known of *graph*'s steps before they run.
+
+    *lookers* see the steps that would run, without rows: packages, devices, a cluster's limits. *elsewhere* says
+    that steps run on another machine, so that what is found of this one means nothing.
+    """
     began = time.monotonic()
     entries = forecast(graph, store)
     trees = {name: e.record.tree for name, e in entries.items() if e.will == "hit" and e.record is not None}
     ahead = [step for name, step in graph.steps.items() if name not in trees]
     looks = [look for looker in lookers for look in looker(graph, ahead)]
     if ahead:
-        looks = [*_rehearsed(graph, store, trees, sample, began + seconds), *looks]
+        rehearsed = _rehearsed(graph, store, trees, sample, began + seconds)
+        looks = [*(_of_elsewhere(look) if elsewhere else look for look in rehearsed), *looks]
         looks.append(disk_space(looks, ahead, store.root))
     else:
-        looks = [Look(name, (Notice("store", message="made already"),)) for name in trees]
+        looks = [Look(name, (Notice(MADE, message="made already"),)) for name in trees]
     order = {name: place for place, name in enumerate([*graph.steps, ""])}
     return Outlook(tuple(sorted(joined(looks), key=lambda look: order[look.step])), time.monotonic() - began)
+
+
+def _of_elsewhere(look: Look) -> Look:
+    """Return a look without what it says of this machine."""
+    unseen = "not looked at: the step runs on another machine"
+    notices = (attrs.evolve(n, state="unseen", message=unseen, hint=None) if n.here else n for n in look.notices)
+    return Look(look.step, tuple(notices))
 
 
 def this_machine(graph: Graph, steps: Sequence[Step]) -> Iterator[Look]:
@@ -118,7 +136,7 @@ def _rehearsed(graph: Graph, store: Store, trees: Mapping[str, str], sample: int
     seen = {look.step for look in looks if look.notices}
     looks = [look for look in looks if look.notices]
     looks += [Look(name, (notice,)) for name, notice in fallen.items() if name not in seen]
-    late = Notice("time", "unseen", "the time for looking was over", "give it more: `forge check --within 300`")
+    late = Notice(LATE, "unseen", "the time for looking was over", "give it more: `forge check --within 300`")
     seen |= fallen.keys()
     return [*looks, *(Look(name, (late,)) for name in graph.steps if name not in seen)]
 

@@ -8,6 +8,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from forge import Notice
 from forge_llm.export.model_folder import MODEL, copy_side_files, find_folder, read_config, refuse_quantised
 from forge_llm.preflight import ASKED
@@ -30,9 +32,9 @@ def look_at_training(step: Any, inputs: Mapping[str, Artifact], out: Path, run: 
     del run
     (out / ASKED).write_text(carried(inputs["data"]), encoding="utf-8")
     facts = step.facts()
-    yield _device(facts)
+    yield attrs.evolve(_device(facts), here=True)
     if facts["backend"] != "unsloth":
-        yield _precision(facts)
+        yield attrs.evolve(_precision(facts), here=True)
     if step.load_in_4bit:
         yield _four_bits(facts["device"])
     model = outline(find_folder(inputs["base"], MODEL))
@@ -47,7 +49,7 @@ def look_at_training(step: Any, inputs: Mapping[str, Artifact], out: Path, run: 
     adapter = sum(step.r * (wide + long) for wide, long in chosen.values())
     said = f"{len(chosen)} layers, {adapter / 1e6:.2f} million parameters to train"
     yield Notice("targets", message=said, disk=adapter * 4 * (1 + _CHECKPOINTS * 2))
-    yield _memory(sum(p.numel() for p in model.parameters()), adapter, step, facts)
+    yield attrs.evolve(_memory(sum(p.numel() for p in model.parameters()), adapter, step, facts), here=True)
 
 
 def look_at_merging(inputs: Mapping[str, Artifact], out: Path) -> Iterator[Notice]:
@@ -145,6 +147,3 @@ def _memory(parameters: int, adapter: int, step: Any, facts: Mapping[str, str]) 
         hint = "`load_in_4bit = true`, a smaller model, or a machine with more"
         return Notice("memory", "bad", said, hint)
     return Notice("memory", message=said)
-
-
-__all__ = ["look_at_merging", "look_at_training"]
