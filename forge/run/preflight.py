@@ -23,7 +23,7 @@ from forge.run.room import Need, Room
 from forge.store.signatures import Signatures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from forge.core.step import Step
