@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from forge import Notice, StepError
@@ -32,8 +34,9 @@ def look_at_gguf(
     folder, name = file.path.parent, file.path.name
     metadata = read_header(file.path)
     try:
-        config: Any = AutoConfig.from_pretrained(folder, gguf_file=name)
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+        with _one_reader():
+            config: Any = AutoConfig.from_pretrained(folder, gguf_file=name)
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=name)
     except (ValueError, KeyError, OSError) as error:
         raise StepError(
             f"transformers can't read `{name}`: {str(error).partition(chr(10))[0]}",
@@ -53,6 +56,19 @@ def look_at_gguf(
     (out / "generation_config.json").write_text(json.dumps(ends) + "\n", encoding="utf-8")
     tidy(out / "tokenizer_config.json")
     yield model_notice(out, bytes_each)
+
+
+@contextmanager
+def _one_reader() -> Iterator[None]:
+    """Let transformers read the file once: it asks for the header three times, and gguf takes seconds for each."""
+    import gguf
+
+    reader = gguf.GGUFReader
+    gguf.GGUFReader = functools.cache(reader)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = reader
 
 
 def look_at_folder(files: Iterable[File], out: Path) -> Iterator[Notice]:
