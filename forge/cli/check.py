@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SIGNS = {"good": "[green]✓[/]", "bad": "[bold red]✗[/]", "doubtful": "[yellow]![/]", "unseen": "[dim]—[/]"}
 
+_MACHINE = "machine"
+
 
 @click.command()
 @options.manifest
@@ -93,7 +95,7 @@ def _show(project: Project, outlook: Outlook) -> None:
     from forge.cli.render import console
 
     out = console()
-    width = max((len(look.step) for look in outlook.looks), default=0)
+    width = max(len(look.step or _MACHINE) for look in outlook.looks)
     for look in outlook.looks:
         for line in _lines(look, width):
             out.print(line)
@@ -115,7 +117,7 @@ def _lines(look: Look, width: int) -> Iterator[str]:
     """Yield a step's lines: one for a step of which one thing was seen, else one for each thing."""
     from rich.markup import escape
 
-    name = look.step or "machine"
+    name = look.step or _MACHINE
     if len(look.notices) == 1:
         yield f"{_SIGNS[look.state]} {escape(name):<{width}}  {_words(look.notices[0])}"
         yield from _hint(look.notices[0], width + 4)

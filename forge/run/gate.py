@@ -32,18 +32,18 @@ class Gate:
 
     graph: Callable[[], Graph]
     store: Store
-    looks: list[Look] | None = None
-    _graph: Graph | None = None
+    looks: list[Look] | None = attrs.field(default=None, init=False)
+    whole: Graph | None = attrs.field(default=None, init=False)
 
     def __call__(self, step: Step, listener: Callable[[Event], None]) -> Failure | None:
         """Return why *step* should not start; nothing where all is well, or nothing can look."""
-        if self._graph is None:
-            self._graph = self.graph()
-        after = _after(self._graph, step.name)
-        if not any(callable(getattr(self._graph.steps[name].instance, "preflight", None)) for name in after):
+        if self.whole is None:
+            self.whole = self.graph()
+        after = _after(self.whole, step.name)
+        if not any(callable(getattr(self.whole.steps[name].instance, "preflight", None)) for name in after):
             return None
         if self.looks is None:
-            self.looks = self._look(self._graph, step, listener)
+            self.looks = self._look(self.whole, step, listener)
         found = [(look.step, n) for look in self.looks if look.step in after or not look.step for n in look.notices]
         bad = [(name, notice) for name, notice in found if notice.state == "bad"]
         if not bad:

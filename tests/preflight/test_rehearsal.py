@@ -24,7 +24,7 @@ def test_nothing_is_built_by_a_check(peek):
     peek.chain()
     peek.check()
     assert ["look"] == peek.runs()
-    assert [] == [path for path in (peek.store / "actions").rglob("*.json")]
+    assert [] == list((peek.store / "actions").rglob("*.json"))
     assert [] == list((peek.store / "staging").iterdir())
     assert "ran" == peek.build().steps["words"].status
 
