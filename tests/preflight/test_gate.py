@@ -46,6 +46,14 @@ def test_a_look_that_found_nothing_is_not_repeated_when_the_heavy_step_runs_agai
     assert ["train"] == peek.runs()
 
 
+def test_the_job_that_could_not_resume_a_killed_run_goes_on_and_is_looked_at_no_second_time(peek):
+    peek.chain("killed")
+    assert "failed" == peek.build().statuses["model"]
+    assert ["look", "train"] == peek.runs()
+    assert "ran" == peek.build().statuses["model"]
+    assert ["train"] == peek.runs()
+
+
 def test_a_look_is_repeated_when_data_parameters_or_the_step_s_code_change(peek):
     peek.chain()
     peek.build()

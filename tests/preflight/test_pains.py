@@ -217,10 +217,7 @@ def test_row_3_an_architecture_that_llama_cpp_cannot_convert(looks):
 def test_row_4_masks_that_leave_nothing_to_learn(looks):
     found = notices(looks["unanswered"], "bad")["masks"]
     assert "20 × nothing to learn" in found["message"]
-    assert (
-        "of 1,2" in notices(looks["tokens"])["masks"]["message"]
-        or "tokens are learned" in (notices(looks["tokens"])["masks"]["message"])
-    )
+    assert "tokens are learned" in notices(looks["tokens"], "good")["masks"]["message"]
 
 
 def test_row_5_and_the_job_after_max_samples_0_an_empty_set_names_its_step_and_reason(looks, project):
@@ -288,20 +285,14 @@ def test_row_14_targets_that_the_model_does_not_have(looks):
 
 
 HIDE = """
-import sys
+import importlib.util
 
-
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name == "bitsandbytes":
-            raise ModuleNotFoundError("No module named 'bitsandbytes'", name=name)
-
-
-sys.meta_path.insert(0, Hide())
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "bitsandbytes" else find_spec(name, package)
 """
 
 
-def test_row_14_and_jobs_49824_and_49891_a_package_that_is_missing_or_does_not_load(project):
+def test_row_14_and_jobs_49824_and_49891_a_package_that_is_missing(project):
     missing = project.forge("check", "forge.toml", "lora", PYTHONPATH=_path(project, "missing", "sitecustomize", HIDE))
     assert 2 == missing.exit_code
     assert "`train.lora` needs `bitsandbytes`, which is not installed" in missing.stderr
@@ -312,9 +303,7 @@ def test_row_14_a_wrong_template_name_is_told_the_nearest_one(project):
     said = project.forge("check", "forge.toml", "--set", "factory.template=qwen25")
     assert 2 == said.exit_code
     assert (
-        "step `factory`: `template` is no name that LLaMA-Factory knows: `qwen25`, did you mean `qwen2_vl`?"
-        in (said.stderr)
-        or "did you mean" in said.stderr
+        "step `factory`: `template` is no name that LLaMA-Factory knows: `qwen25`, did you mean `qwen2" in said.stderr
     )
 
 
@@ -327,12 +316,14 @@ def test_the_job_with_oversampling_in_code_weights_are_the_manifest_s_and_are_co
 
 
 def test_the_jobs_with_hand_written_cluster_scripts_resources_are_checked_like_parameters(project):
-    text = MANIFEST.replace("resources = { gpus = 1 }", 'resources = { gpu = 1, memory = "32 gigs" }')
-    project.manifest(text, "cluster.toml")
-    said = project.forge("check", "cluster.toml", "lora")
-    assert 2 == said.exit_code
-    assert "did you mean `gpus`?" in said.stderr
-    assert '`memory` must be a size such as "32G", got `32 gigs`' in said.stderr
+    def said_of(resources):
+        project.manifest(MANIFEST.replace("resources = { gpus = 1 }", f"resources = {{ {resources} }}"), "cluster.toml")
+        said = project.forge("check", "cluster.toml", "lora")
+        assert 2 == said.exit_code
+        return said.stderr
+
+    assert "there is no resource `gpu`\n  hint: did you mean `gpus`?" in said_of("gpu = 1")
+    assert 'must be a size such as "32G", got `32 gigs`' in said_of('memory = "32 gigs"')
 
 
 def test_all_of_it_is_found_within_a_minute(checked):

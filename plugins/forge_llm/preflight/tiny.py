@@ -123,8 +123,8 @@ def _kept_layers(config: dict[str, Any], layers: int) -> list[int]:
     kinds = config.get("layer_types")
     first = [] if not isinstance(kinds, list) else [kinds.index(kind) for kind in dict.fromkeys(kinds)]
     dense = config.get("first_k_dense_replace")
-    second = dense if isinstance(dense, int) and dense < layers else 1
-    return sorted({*first, 0, min(second, layers - 1)})
+    kept = {0, *first, *([dense] if isinstance(dense, int) and dense < layers else [])}
+    return sorted(kept) if len(kept) > 1 else list(range(min(layers, 2)))
 
 
 def _answer(file: Path) -> None:
