@@ -5,6 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 import forge
 from forge_label.prompted import EVIDENCE
 from forge_label.schema import Schema
@@ -30,15 +32,24 @@ def look(labeler: Prompted, inputs: Mapping[str, forge.Artifact], out: Path) -> 
     yield forge.Notice("schema", message=f"{len(form)} labels: {', '.join(form)}")
     if labeler.column not in rows.columns:
         raise forge.StepError(f"the rows have no column `{labeler.column}`", hint=_meant(labeler.column, rows.columns))
-    yield from _prompts(labeler, rows.columns)
+    unknown = list(_unknown_names(labeler, rows.columns))
     asked, skipped = 0, 0
-    for row in rows.iter_rows(named=True):
-        try:
-            for stage in labeler.stages:
-                stage.request({**row, EVIDENCE: "…"} if len(labeler.stages) > 1 else row)
-            asked += 1
-        except forge.Refused:
-            skipped += 1
+    try:
+        for row in rows.iter_rows(named=True):
+            given = {**row, EVIDENCE: "…"} if len(labeler.stages) > 1 else row
+            try:
+                for stage in labeler.stages:
+                    stage.request(given)
+                asked += 1
+            except forge.Refused:
+                skipped += 1
+    except forge.StepError:
+        if not unknown:
+            raise
+        yield from unknown
+        return
+    for notice in unknown:  # asked for by `is defined`, or in a branch that no row takes
+        yield attrs.evolve(notice, state="doubtful")
     said = f"{asked:,} of {rows.height:,} rows give a prompt"
     if not asked:
         yield forge.Notice("prompts", "bad", f"{said}: `{labeler.column}` is empty in all", "nothing would be asked")
@@ -65,28 +76,25 @@ def look(labeler: Prompted, inputs: Mapping[str, forge.Artifact], out: Path) -> 
     )
 
 
-def _prompts(labeler: Prompted, columns: list[str]) -> Iterator[forge.Notice]:
-    """Look for names that no row has; rendering fails on most of them, an `is defined` hides the others."""
+def _unknown_names(labeler: Prompted, columns: list[str]) -> Iterator[forge.Notice]:
+    """Yield a notice for each name in a prompt that no row has."""
     import jinja2
     from jinja2 import meta
 
+    known = [*columns, *_GIVEN]
     for parameter, file, text in (
-        ("prompt", labeler.prompt, labeler.prompt_text),
-        ("evidence_prompt", labeler.evidence_prompt, labeler.evidence_text),
+        ("prompt_text", labeler.prompt, labeler.prompt_text),
+        ("evidence_text", labeler.evidence_prompt, labeler.evidence_text),
     ):
-        if file is None and text is None:
-            continue
-        name = f"{parameter}_text" if file is None else file.name
-        source = file.read_text() if file is not None else text
+        name = parameter if file is None else file.name
+        source = text or "" if file is None else file.read_text()
         try:
-            names = meta.find_undeclared_variables(jinja2.Environment(autoescape=True).parse(source or ""))
+            names = meta.find_undeclared_variables(jinja2.Environment(autoescape=True).parse(source))
         except jinja2.TemplateSyntaxError as error:
             raise forge.StepError(f"the prompt `{name}`, line {error.lineno}: {error.message}") from error
-        for unknown in sorted(names - {*columns, *_GIVEN}):
-            yield forge.Notice(
-                "prompts", "bad", f"the prompt `{name}` names `{unknown}`, which is no column of the rows",
-                _meant(unknown, [*columns, *_GIVEN]),
-            )  # fmt: skip
+        for unknown in sorted(names - set(known)):
+            said = f"the prompt `{name}` names `{unknown}`, which is no column of the rows"
+            yield forge.Notice("prompts", "bad", said, _meant(unknown, known))
 
 
 def _meant(word: str, known: list[str]) -> str:

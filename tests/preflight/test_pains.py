@@ -303,7 +303,7 @@ def test_row_14_a_wrong_template_name_is_told_the_nearest_one(project):
     said = project.forge("check", "forge.toml", "--set", "factory.template=qwen25")
     assert 2 == said.exit_code
     assert (
-        "step `factory`: `template` is no name that LLaMA-Factory knows: `qwen25`, did you mean `qwen2" in said.stderr
+        "step `factory`: `template` is no name that LLaMA-Factory knows: `qwen25`, did you mean `qwen`?" in said.stderr
     )
 
 
