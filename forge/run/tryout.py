@@ -135,7 +135,7 @@ def _check(tried: Try) -> list[Notice]:
     """Let a check look at the sample; its figures mean something where all rows are there."""
     findings = list(tried.instance.check(tried.inputs, tried.out, tried.ledger))
     if not tried.whole:
-        return [Notice("figures", message=f"{len(findings)} can be computed; the sample is too small to judge them")]
+        return [Notice("figures", message=f"{len(findings)} can be computed; all rows will judge them")]
     failed = [f for f in findings if not f.passed]
     return [
         Notice("figures", "bad", f"`{f.name}` is {shown(f.value)}, required {shown(f.bound)}", f.detail or None)

@@ -55,9 +55,8 @@ def look(labeler: Prompted, inputs: Mapping[str, forge.Artifact], out: Path) -> 
         yield forge.Notice("prompts", "bad", f"{said}: `{labeler.column}` is empty in all", "nothing would be asked")
         return
     many = skipped > _MANY * rows.height
-    yield forge.Notice(
-        "prompts", "doubtful" if many else "good", said + (f", {skipped:,} are skipped" if skipped else "")
-    )
+    said += f", {skipped:,} are skipped: `{labeler.column}` is empty" if skipped else ""
+    yield forge.Notice("prompts", "doubtful" if many else "good", said)
     labels = [pl.Series(name, [_value(each, n) for n in range(rows.height)]) for name, each in form.items()]
     taken = [name for name in form if name in rows.columns]
     if taken:
