@@ -29,6 +29,7 @@ _HOMES = {
     "hookimpl": "forge.plugin.hookspecs",
     "Chat": "forge.plugin.protocols",
     "Finding": "forge.plugin.protocols",
+    "Notice": "forge.plugin.protocols",
     "Reject": "forge.plugin.protocols",
     "Reply": "forge.plugin.protocols",
     "Request": "forge.plugin.protocols",
@@ -47,6 +48,7 @@ __all__ = [
     "ForgeError",
     "Interrupted",
     "LocalRun",
+    "Notice",
     "ProviderBusy",
     "ProviderRefused",
     "Refused",
@@ -79,7 +81,7 @@ if TYPE_CHECKING:
     from forge.core.files import File, Files
     from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally, write_rows
     from forge.plugin.hookspecs import hookimpl
-    from forge.plugin.protocols import Chat, Finding, Reject, Reply, Request
+    from forge.plugin.protocols import Chat, Finding, Notice, Reject, Reply, Request
     from forge.plugin.registry import Register, most_rejects, setting
 
 

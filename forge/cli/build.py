@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Where steps run.")
 @click.option("--offline", is_flag=True, help="Refuse steps that need the network.")
 @click.option("--locked", is_flag=True, help="Refuse versions, files and steps that are not those of MANIFEST.lock.")
+@click.option("--no-check", "unchecked", is_flag=True, help="Don't look ahead before the first heavy step.")
 @options.as_json
 def command(
     *,
@@ -30,6 +31,7 @@ def command(
     steps: tuple[str, ...],
     sets: tuple[str, ...],
     store_path: str | None,
+    unchecked: bool,
     jobs: int | None,
     executor: str,
     offline: bool,
@@ -42,6 +44,7 @@ def command(
     from forge.cli.view import BuildView
     from forge.plan.secrets import require_secrets
     from forge.run.build import Build
+    from forge.run.gate import Gate
     from forge.run.local import LocalExecutor
 
     del executor  # one choice so far
@@ -53,7 +56,12 @@ def command(
     count = jobs or os.cpu_count() or 1
     with BuildView(quiet=as_json) as view:
         build = Build(
-            project.graph, project.store, lambda: LocalExecutor(count, call.spare), view.hear, offline=offline
+            project.graph,
+            project.store,
+            lambda: LocalExecutor(count, call.spare),
+            view.hear,
+            offline=offline,
+            gate=None if unchecked else Gate(lambda: project.graph, project.store),
         )
         outcome = build.run()
     text = json_text(document(project, outcome)) if as_json else summary(project, outcome, terminal=sys.stdout.isatty())

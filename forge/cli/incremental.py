@@ -17,11 +17,13 @@ from forge.cli.view import BuildView
 from forge.plan.frozen import thaw
 from forge.run.build import Build, Outcome
 from forge.run.events import StepResult
+from forge.run.gate import Gate
 from forge.run.local import LocalExecutor
 from forge.store.base import Store
 
 if TYPE_CHECKING:
     from forge.cli.snapshot import Snapshot
+    from forge.plan.graph import Graph
     from forge.run.spawn import Process
 
 
@@ -52,6 +54,7 @@ def build_changed(arguments: list[str], snapshot: Snapshot, spare: Process | Non
             known,
             changed,
             frozen["code"],
+            Gate(lambda: _whole(arguments), project.store),
         )
         outcome = build.run()
     results = []
@@ -65,3 +68,12 @@ def build_changed(arguments: list[str], snapshot: Snapshot, spare: Process | Non
         retake(arguments, project, build, whole, begun, snapshot, frozen)
     view.failures(outcome)
     return outcome.exit_code
+
+
+def _whole(arguments: list[str]) -> Graph:
+    """Return the whole graph, plugins asked, as `forge build` with these arguments has it."""
+    from forge.cli.build import command
+    from forge.cli.project import open_project
+
+    given = command.make_context("build", list(arguments)).params
+    return open_project(given["manifest"], given["sets"], given["store_path"], given["steps"]).graph

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import attrs
 
 from forge.cli.words import Ink, seconds_of
-from forge.run.events import Event, Finished, Progressed, Started, Warned
+from forge.run.events import Event, Finished, LookedAhead, Progressed, Started, Warned
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -58,6 +58,8 @@ class BuildView:
                 self._finished(event.result)
         elif self.quiet:
             return
+        elif isinstance(event, LookedAhead):
+            self._line(f"look    {event.step}  (ahead, at {event.steps} steps, before anything heavy runs)")
         elif isinstance(event, Started):
             self._started(event)
         elif self.progress is not None and event.step in self.tasks:

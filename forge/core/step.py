@@ -85,6 +85,11 @@ class Step:
     destination: str | None = None
 
     @property
+    def dear(self) -> bool:
+        """Say whether it costs enough to be looked ahead at first: it trains, or wants a GPU."""
+        return self.kind == "trainer" or self.resources.gpus > 0
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Return the names of the steps that come before, each once."""
         return tuple(dict.fromkeys(i.step for i in self.inputs))

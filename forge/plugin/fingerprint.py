@@ -2,7 +2,8 @@
 
 A step type's code is the module that defines its class and every module it imports, at any depth, from packages
 that plugins live in. Forge itself and third-party packages are not part of it: what a result depends on there is
-declared as a fact (docs/decisions/0004-code-fingerprint.md).
+declared as a fact (docs/decisions/0004-code-fingerprint.md). A class's method ``preflight`` and what it imports are
+not part of it either: it looks ahead, and changes no result.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _LOGGERS = {"log", "logger", "logging", "_log", "_logger", "LOG", "LOGGER"}
 _LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 _RUN_METHODS = {"log", "progress", "warn"}
+_LOOK_AHEAD = "preflight"
 _DATA = {".py", ".pyc", ".pyi"}
 
 
@@ -90,6 +92,9 @@ def digest_data(path: Path) -> str:
 def describe(path: Path) -> dict[str, Any]:
     """Return the definitions' fingerprints and the imports of a source file, as JSON values."""
     tree = ast.parse(path.read_bytes())
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            node.body = [each for each in node.body if getattr(each, "name", "") != _LOOK_AHEAD]
     definitions: dict[str, str] = {}
     for node in tree.body:
         name = getattr(node, "name", "")

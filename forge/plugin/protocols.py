@@ -7,7 +7,7 @@ polars is imported inside methods, never at module level.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -46,6 +46,24 @@ class Finding:
     bound: float | int | bool | str | None = None
     passed: bool = True
     detail: str = ""
+
+
+@attrs.frozen
+class Notice:
+    """State one thing that was looked at before anything heavy runs.
+
+    ``what`` names it in a word or two ("masks"). ``state`` is ``good``; ``bad``, where the step would fail or make
+    something that nobody wants; ``doubtful``, where a person should know; ``unseen``, where it could not be looked at.
+    ``message`` says what was seen, or why nothing could be, ``hint`` what to do. ``disk`` are the bytes that the step
+    will add to the store. ``here`` says that it speaks of this machine, and so not of a cluster's node.
+    """
+
+    what: str
+    state: Literal["good", "bad", "doubtful", "unseen"] = "good"
+    message: str = ""
+    hint: str | None = None
+    disk: int = 0
+    here: bool = False
 
 
 @attrs.frozen
@@ -179,6 +197,19 @@ class Check(Protocol):
     """
 
     def check(self, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterable[Finding]: ...
+
+
+@runtime_checkable
+class Preflight(Protocol):
+    """Look ahead, beside the method that does the work: find within seconds, on a CPU, why the work would fail.
+
+    *inputs* are what the steps before it would make, or small stand-ins for it: tables hold the first rows alone, a
+    model its config and tokenizer without weights. What is left in *out* stands in for the step's own artifact when
+    the steps after it are looked at; without it they can't be. A `forge.StepError` is a finding like a ``bad`` notice.
+    The method is in no key: what it does never changes a result, and editing it rebuilds nothing.
+    """
+
+    def preflight(self, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterable[Notice]: ...
 
 
 @runtime_checkable

@@ -56,6 +56,7 @@ class Build:
     *known* says what steps were when last everything was there, and *changed* which of them are no longer that; a
     step that is not among them and whose inputs are as they were is the hit that it was, and nothing is looked up;
     *code* is what is known of step types' code.
+    *gate* is asked before a step is started that trains or wants a GPU; it says why the step should not be.
     ``same`` maps the keys of actions that are queued or running to the steps that wait for them, ``running`` to when
     they began.
     """
@@ -68,6 +69,7 @@ class Build:
     known: Mapping[str, Known] = attrs.field(factory=dict)
     changed: frozenset[str] = frozenset()
     code: dict[str, Fingerprints] = attrs.field(factory=dict)
+    gate: Callable[[Step, Callable[[Event], None]], Failure | None] | None = None
     actions: Actions = attrs.field(init=False)
     results: dict[str, StepResult] = attrs.field(factory=dict, init=False)
     trees: dict[str, StoredTree] = attrs.field(factory=dict, init=False)
@@ -164,8 +166,14 @@ class Build:
         waiting: deque[Action] = deque()
         while self.queue and self.started is not None:
             action = self.queue.popleft()
-            if self.started.has_room(Need.of(self.same[action.key][0])):
-                self._start(self.started, self.same[action.key][0], action)
+            step = self.same[action.key][0]
+            if self.started.has_room(Need.of(step)):
+                held = self.gate(step, self.listener) if self.gate is not None and step.dear else None
+                if held is None:
+                    self._start(self.started, step, action)
+                    continue
+                for each in self.same.pop(action.key):
+                    self._fail(each, action.key, held)
             else:
                 waiting.append(action)
                 if not self.started.has_room(Need()):

@@ -73,4 +73,12 @@ class Finished:
     result: StepResult
 
 
-Event = Started | Progressed | Warned | Finished
+@attrs.frozen
+class LookedAhead:
+    """Before a heavy step starts, the build looks at *steps* that would follow."""
+
+    step: str
+    steps: int
+
+
+Event = LookedAhead | Started | Progressed | Warned | Finished

@@ -232,9 +232,9 @@ def named_trees(record: Record) -> Iterator[str]:
 
 
 def _said(store: Store, gone: set[str], kept: set[str], before: float) -> list[Piece]:
-    """Return logs and receipts of failed checks whose records go, and old ones that never had any."""
+    """Return logs, looks ahead and receipts of failed checks whose records go, and old ones that never had any."""
     traces = [p for p in (store.root / "logs").glob("*") if p.is_dir()]
-    paths = [*(store.root / "logs").glob("*.log"), *traces, *(store.root / "builds" / "failed").glob("*.json")]
+    paths = [*(store.root / "logs").glob("*.log"), *traces, *(store.root / "builds").glob("[fp]*/*.json")]
     old = min(before, time.time() - _LOGS)
     return [_piece("logs", p) for p in paths if p.stem in gone or (p.stem not in kept and _old(p, old))]
 
@@ -246,7 +246,7 @@ def _halves(store: Store, claimed: set[str], before: float) -> list[Piece]:
     old = min(before, time.time() - _STAGING)
     staging = [p for p in (store.root / "staging").glob("*") if _old_below(p, old)]
     staging += [p for p in (store.root / "artifacts").glob("*/*") if not store.tree_path(_key(p)).exists()]
-    for part in ("actions/*", "trees/*", "builds", "builds/failed", "claims", "pins"):
+    for part in ("actions/*", "trees/*", "builds", "builds/failed", "builds/preflight", "claims", "pins"):
         # files that were being written when their writer was killed
         staging += [p for p in store.root.glob(f"{part}/.*") if _old(p, old)]
     return [_piece("scratch", p) for p in scratch] + [_piece("staging", p) for p in staging]

@@ -19,7 +19,8 @@ from forge_label.statistics import describe
 from forge_label.votes import decided
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import polars as pl
 
@@ -141,6 +142,13 @@ class Prompted(abc.ABC):
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """Return what so many tokens cost."""
         return cost_of(self.prices.get(self.named), prompt_tokens, completion_tokens)
+
+    def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
+        """Look at prompts and schema on sample rows."""
+        from forge_label.preflight import look
+
+        del run
+        return look(self, inputs, out)
 
     def columns(self) -> list[str]:
         """Return the columns that labels will stand in."""

@@ -14,7 +14,7 @@ from forge_llamafactory.shapes import Unusable, shaped, wanted
 from forge_llamafactory.templates import CHATTS, KNOWN, closest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 INFO = "dataset_info.json"
@@ -78,6 +78,11 @@ class Export:
         if self.form != CHATTS and self.template not in {*KNOWN, *self.more_templates}:
             message = f"`template` is no name that LLaMA-Factory knows: `{self.template}`{closest(self.template)}"
             raise ValueError(message)
+
+    def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
+        """Export the sample: its columns and rows are checked as all of them will be."""
+        attrs.evolve(self, least=1).export(inputs, out, run)
+        yield forge.Notice("samples", message=f"the sample goes into the form `{self.form}`")
 
     def export(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> None:
         """Write the three files and read them again as LLaMA-Factory would."""

@@ -143,3 +143,14 @@ def test_swapped_definitions_mean_the_same_and_doubled_ones_do_not(tmp_path):
     definitions = [describe(path)["definitions"] for path in (one, two, three)]
     assert definitions[0] == definitions[1]
     assert ["f"] == [n for n in "fg" if definitions[0][n] != definitions[2][n]]
+
+
+def test_looking_ahead_is_no_part_of_what_a_step_does(tmp_path):
+    plain = tmp_path / "plain.py"
+    plain.write_text("class Step:\n    def make(self):\n        return 1\n")
+    looking = tmp_path / "looking.py"
+    looking.write_text(
+        "class Step:\n    def make(self):\n        return 1\n\n"
+        "    def preflight(self, inputs, out, run):\n        from mine.ahead import look\n\n        return look(self)\n"
+    )
+    assert describe(plain) == describe(looking)

@@ -78,6 +78,12 @@ class GgufCheck:
         values: dict[str, Any] = {"rows": len(replies), **same, **figures(replies, labels)}
         return [judge(name, values[name], self.require, details.get(name, "")) for name in names(labels)]
 
+    def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
+        """Compare the prompts of held-out rows between transformers and llama.cpp."""
+        from forge_llm.preflight.prompts import look
+
+        return look(self, inputs, out, run)
+
     def subjects(self, inputs: Mapping[str, forge.Artifact]) -> tuple[Path, ...]:
         """Return the file that the receipt speaks of."""
         return (self._file(inputs["gguf"]),)

@@ -14,10 +14,10 @@ from forge_llm.export.model_folder import MODEL, chat_template, find_folder, rea
 from forge_llm.export.quantize import NEED_IMPORTANCE, QUANTISED, quantise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from forge import Artifact, Run
+    from forge import Artifact, Notice, Run
 
 TYPES = (*FTYPES, *QUANTISED)
 
@@ -83,6 +83,12 @@ class Gguf:
             run.log(f"{target.name}: {target.stat().st_size / 1e6:.1f} MB")
         if full.parent == run.scratch:
             full.unlink()
+
+    def preflight(self, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterable[Notice]:
+        """Export a tiny model of the same architecture."""
+        from forge_llm.preflight.tiny import look
+
+        return look(self, inputs, out, run)
 
     def file_name(self, kind: str) -> str:
         """Return the name of the file of one type."""

@@ -21,10 +21,10 @@ from forge_llm.export.model_folder import (
 from forge_llm.threads import wait_asleep
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from forge import Artifact, Run
+    from forge import Artifact, Notice, Run
 
 PREFIX = "base_model.model."
 FLOATS = ("float16", "bfloat16", "float32")
@@ -82,6 +82,13 @@ class Merged:
         else:
             _merge_by_shards(base, adapter, settings, out, run)
         copy_side_files(base, adapter if (adapter / "tokenizer_config.json").is_file() else base, out)
+
+    def preflight(self, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterable[Notice]:
+        """Look at the base, and hand its shape on."""
+        from forge_llm.preflight.machine import look_at_merging
+
+        del run
+        return look_at_merging(inputs, out)
 
 
 def beyond_plain(settings: Mapping[str, Any]) -> list[str]:

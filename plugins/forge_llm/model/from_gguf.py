@@ -15,6 +15,8 @@ from .gguf_header import read_header
 from .preset import fit, known_preset, summaries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from tokenizers import Tokenizer
 
 _QWEN2 = (
@@ -87,6 +89,14 @@ class GgufModel:
         _tidy(out / "tokenizer_config.json")
         fit(out, self.preset, run)
         run.progress(1, 1)
+
+    def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
+        """Read config and tokenizer alone."""
+        from forge_llm.preflight.bases import look_at_gguf
+
+        del inputs, run
+        each = 4 if self.dtype == "float32" else 2
+        return look_at_gguf(self.path or self._found(), out, each, _fit_tokenizer, _tidy)
 
     def _found(self) -> forge.File:
         if self.package is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -11,6 +12,9 @@ import forge
 
 from .preset import fit, known_preset, summaries
 from .safe_files import check_complete, wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 @attrs.frozen
@@ -46,6 +50,15 @@ class LocalModel:
             shutil.copyfile(file.path, out / file.name)
             run.progress(count, len(files))
         fit(out, self.preset, run)
+
+    def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
+        """Take everything but the weights."""
+        from forge_llm.preflight.bases import look_at_folder
+
+        del inputs, run
+        files = self._wanted(self._cached() if self.path is None else list(self.path))
+        _check_complete(files)
+        return look_at_folder(files, out)
 
     def _cached(self) -> list[forge.File]:
         if self.id is None:

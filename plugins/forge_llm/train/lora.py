@@ -21,7 +21,7 @@ from .schedule import Schedule, share_of, warming
 from .team import Alone, Team, needs_fresh_process, train_together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from .backend_peft import PeftModel
@@ -225,6 +225,12 @@ class LoraTrainer:
         result.write_json(out / "metrics.json", figures)
         trainer = {"settings": settings, "facts": facts, "environment": result.environment(), "run": run_of}
         result.write_json(out / "trainer.json", trainer)
+
+    def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
+        """Look at device, precision, 4 bits, targets and memory."""
+        from forge_llm.preflight.machine import look_at_training
+
+        return look_at_training(self, inputs, out, run)
 
     def _refuse_what_does_not_fit(self, inputs: Mapping[str, forge.Artifact]) -> None:
         """Refuse settings that only look as if they did something, before anything is loaded."""

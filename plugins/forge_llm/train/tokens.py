@@ -16,7 +16,7 @@ from .samples import WEIGHT
 from .token_part import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 MODEL = "model"
@@ -77,6 +77,12 @@ class Tokens:
         if self.column is None:
             stats["template"] = _digest(tokenizer.chat_template)
         (out / "stats.json").write_text(json.dumps(stats, indent=2) + "\n", encoding="utf-8")
+
+    def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
+        """Look at template, masks and lengths on sample rows."""
+        from forge_llm.preflight.masks import look
+
+        return look(self, inputs, out, run)
 
 
 def _digest(text: str) -> str:

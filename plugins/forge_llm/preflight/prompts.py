@@ -1,0 +1,108 @@
+"""Compare what transformers and llama.cpp make of the same chats, before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from forge import Notice, StepError
+from forge_llm.chat_format import UnusableRow, encode, load_tokenizer, messages_of, render
+from forge_llm.export.model_folder import MODEL, find_folder
+from forge_llm.preflight import ASKED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from forge import Artifact, Run
+
+PROBES: tuple[list[dict[str, str]], ...] = tuple(
+    [{"role": "user", "content": text}, {"role": "assistant", "content": "OK"}]
+    for text in (
+        "我最近总是睡不着，考试压力很大……怎么办？",
+        "Prices: 1234567.89 €, 3/4 of it\n\n\tindented  twice",
+        "naïve café — “quotes” 🙂👩‍🔬 don't, I'LL",
+        '{"depression_level": 3, "risk_flag": "none"}',
+    )
+)
+"""Chats with what tokenizers disagree on: scripts, digits, white space, emoji, apostrophes, JSON."""
+
+
+def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterator[Notice]:
+    """Compare the prompts of held-out rows, with the vocabulary that the tiny file carries."""
+    del out
+    tokenizer = load_tokenizer(find_folder(inputs["reference"], MODEL))
+    chats, long = [], 0
+    table = inputs["data"].rows().collect()
+    for row in table.iter_rows(named=True):
+        try:
+            chat = messages_of(row, step.system)
+            asked = chat[:-1] if chat[-1]["role"] == "assistant" else chat
+            long += len(encode(tokenizer, render(tokenizer, asked, generate=True))) + step.max_tokens > step.context
+        except UnusableRow as reason:
+            run.drop(str(reason))
+            continue
+        chats.append(chat)
+    if not chats:
+        reasons = ", ".join(f"{count:,} × {reason}" for reason, count in getattr(run, "drops", {}).items())
+        hint = "a row holds `messages`, `conversation`, or `instruction` and `output`"
+        yield Notice("rows", "bad", f"none of {table.height:,} rows can be asked: {reasons}", hint)
+        return
+    if long:
+        said = f"{long:,} of {len(chats):,} prompts do not fit `context` {step.context:,}"
+        yield Notice("lengths", "bad" if long == len(chats) else "doubtful", said, "raise `context`")
+    yield compare(_file(step, inputs["gguf"]), tokenizer, chats, f"{len(chats):,} held-out rows")
+
+
+def _file(step: Any, artifact: Artifact) -> Path:
+    """Return the file that the check would judge; its own way to choose says what is wrong."""
+    for name in ("_file", "file", "chosen"):
+        choose = getattr(step, name, None)
+        if callable(choose):
+            found: Path = choose(artifact)
+            return found
+    return next(iter(sorted(artifact.path.rglob("*.gguf"))))
+
+
+def compare(file: Path, tokenizer: Any, chats: Sequence[Sequence[Mapping[str, str]]], what: str) -> Notice:
+    """Render and tokenise *chats* on both sides, and name the first token that differs."""
+    from forge_llm.check.local_model import LocalModel
+
+    with LocalModel(file) as model:
+        if model.template != tokenizer.chat_template:
+            hint = "the converter lost it: export again, with a tokenizer that holds one template"
+            return Notice("prompt ids", "bad", "the file's chat template is not the model's", hint)
+        for number, said in enumerate(chats, start=1):
+            difference = _difference(tokenizer, model, said)
+            if difference:
+                hint = "llama.cpp cuts words differently than this tokenizer: every prompt would be another one"
+                return Notice("prompt ids", "bad", f"chat {number}: {difference}", hint)
+    return Notice("prompt ids", message=f"equal in transformers and llama.cpp on {what}")
+
+
+def _difference(tokenizer: Any, model: Any, said: Sequence[Mapping[str, str]]) -> str:
+    """Return where the two sides first differ on a chat, or nothing."""
+    try:
+        wanted_text = render(tokenizer, said, generate=False)
+    except UnusableRow:
+        return ""
+    try:
+        found_text = model.render(said, generate=False)
+    except StepError as error:
+        return error.message
+    wanted, found = encode(tokenizer, wanted_text), model.encode(found_text)
+    if wanted == found:
+        return ""
+    pairs = enumerate(zip(wanted, found, strict=False))
+    place = next((i for i, (a, b) in pairs if a != b), min(len(wanted), len(found)))
+
+    def name(ids: Sequence[int]) -> str:
+        return f"{ids[place]} `{tokenizer.decode([ids[place]])}`" if place < len(ids) else "the end"
+
+    return f"token {place}: transformers has {name(wanted)}, llama.cpp {name(found)}"
+
+
+def carried(artifact: Artifact) -> str:
+    """Return the sample chats that came along with a stand-in, as JSON; nothing where there are none."""
+    path = artifact.path / ASKED
+    return path.read_text(encoding="utf-8") if path.is_file() else json.dumps([])
