@@ -81,7 +81,10 @@ def small_gguf(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("kind", QUANTISED)
+# the first file of two bits in a process waits for llama.cpp to lay out its grids
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind in NEED_IMPORTANCE else []) for kind in QUANTISED]
+)
 def test_every_type_of_llama_cpp_is_written(small_gguf, tmp_path, kind):
     import gguf
     import numpy as np
@@ -269,7 +272,8 @@ def test_an_importance_matrix_brings_low_bits_closer_to_the_whole_model(smollm2,
     inputs["data"] = forge.Artifact("data", tmp_path / "rows")
     Gguf(types=("Q2_K",)).export(inputs, tmp_path / "care", run)
     text = "<|im_start|>user\nMy neighbour plays the drums at night and I can not sleep.<|im_end|>\n"
-    text += "<|im_start|>assistant\nI am sorry to hear that. You could talk to your neighbour and ask for quiet hours after ten.<|im_end|>\n"
+    text += "<|im_start|>assistant\nI am sorry to hear that. You could talk to your neighbour and ask for quiet hours"
+    text += " after ten.<|im_end|>\n"
 
     def chances(path):
         model = llama_cpp.Llama(str(path), n_ctx=128, logits_all=True, verbose=False)
