@@ -31,7 +31,9 @@ EXAMPLES = {
             "dataset": ["cooking"],
         },
         "export": {"form": "alpaca", "template": "qwen", "name": "student", "model": "some-model"},
+        "model": {"template": "qwen"},
     },
+    "export": {"huggingface": {"name": "student"}},
     "text": {"boilerplate": {"column": "text", "phrases": ["click here"]}},
     "check": {
         "table": {"rows": {"least": 1}, "columns": {"id": {"unique": True, "values": {"most": 9}}}},

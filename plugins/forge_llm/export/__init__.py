@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def forge_register(register: forge.Register) -> None:
     """Register the exporters."""
     from forge_llm.export.gguf_files import Gguf
+    from forge_llm.export.huggingface import HuggingFace
     from forge_llm.export.merge import Merged
     from forge_llm.export.ollama import Ollama
 
@@ -45,6 +46,12 @@ def forge_register(register: forge.Register) -> None:
         requires=("transformers", "jinja2", "llama_cpp"),
         extra="gguf",
         facts=("transformers", "llama-cpp-python"),
+    )
+    register.exporter(
+        "huggingface",
+        HuggingFace,
+        version="1",
+        inputs=("model", "base?", "data?", "training?", "receipt?", "gguf?"),
     )
 
 
