@@ -88,4 +88,4 @@ def test_the_tutorial_ends_with_a_proven_file(tmp_path):
     assert (tmp_path / "out/ollama/Modelfile").read_text().startswith("FROM ./tickets-Q4_K_M.gguf\n")
     lineage = forge("lineage", str(phone))
     assert lineage.returncode == 0, lineage.stderr
-    assert "data/tickets.jsonl" in lineage.stdout
+    assert "tickets.jsonl" in lineage.stdout
