@@ -21,7 +21,14 @@ def made(tmp_path, tiny_model, save_adapter):
     forge.write_rows(pl.DataFrame({"source": ["PsyQA", "SMILE", "PsyQA"], "input": ["a", "b", "c"]}), folders["rows"])
     for name in ("training", "receipt", "gguf"):
         folders[name].mkdir()
-    settings = {"r": 4, "targets": ["q_proj", "v_proj"], "learning_rate": 0.0001, "load_in_4bit": True, "odd": {"a": 1}}
+    settings = {
+        "r": 4,
+        "targets": ["q_proj", "v_proj"],
+        "learning_rate": 0.0001,
+        "load_in_4bit": True,
+        "odd": {"a": 1},
+        "none": None,
+    }
     write(folders["training"] / "trainer.json", {"settings": settings, "facts": {"device": "cpu"}})
     write(folders["training"] / "metrics.json", {"steps": 30, "trained_tokens": 12345, "eval_loss": 0.123456})
     curve = [
@@ -126,6 +133,7 @@ def test_the_card_says_data_training_and_proof_and_nothing_of_the_day_or_the_mac
     ):
         assert line in body.splitlines()
     assert "odd" not in body
+    assert "none" not in body
     assert f"`forge lineage {'cd' * 32}`" in body
     assert str(tmp_path) not in card
     again = export(STEP, tmp_path / "again", tmp_path, **inputs)["README.md"].decode()
@@ -136,6 +144,13 @@ def test_a_card_says_nothing_of_what_it_was_not_given(made, tmp_path):
     card = export(HuggingFace(name="plain"), tmp_path / "out", tmp_path, model=made["model"])["README.md"].decode()
     titles = [line for line in card.splitlines() if line.startswith("#")]
     assert titles == ["# plain", "## Where it comes from"]
+
+
+def test_rows_without_a_source_are_counted_together(made, tmp_path):
+    forge.write_rows(pl.DataFrame({"input": ["a", "b"]}), tmp_path / "bare")
+    inputs = {"model": made["model"], "data": forge.Artifact("data", tmp_path / "bare")}
+    card = export(HuggingFace(name="plain"), tmp_path / "out", tmp_path, **inputs)["README.md"].decode()
+    assert "## Data\n\nIt was trained on 2 rows.\n\n## Where it comes from\n" in card
 
 
 def test_llamafactory_finds_adapter_and_base(made, tmp_path):

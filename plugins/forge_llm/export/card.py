@@ -79,15 +79,16 @@ class Card:
     def _data(self, data: Artifact | None) -> str:
         if data is None and not self.sources:
             return ""
-        counts = _rows_by_source(data) if data else {}
+        total, counts = _rows_by_source(data) if data else (0, {})
         names = [*counts, *(name for name in self.sources if name not in counts)]
         rows = []
         for name in names:
             known = self.sources.get(name, DataSource())
             count = f"{counts[name]:,}" if name in counts else ""
             rows.append((name, count, known.license or "not declared", known.url))
-        total = f"It was trained on {sum(counts.values()):,} rows.\n\n" if counts else ""
-        return f"## Data\n\n{total}{_table(('source', 'rows', 'licence', 'where it comes from'), rows)}"
+        parts = ["## Data", f"It was trained on {total:,} rows." if total else ""]
+        parts.append(_table(("source", "rows", "licence", "where it comes from"), rows) if rows else "")
+        return "\n\n".join(part for part in parts if part)
 
     def _files(self) -> str:
         made = "It was built by forge from a manifest"
@@ -98,15 +99,16 @@ class Card:
         return f"## Files for llama.cpp\n\n{_table(('file', 'size'), rows)}\n\n## Where it comes from\n\n{made}."
 
 
-def _rows_by_source(data: Artifact) -> dict[str, int]:
-    """Return the rows of each source, by the column ``source`` where there is one, the most first."""
+def _rows_by_source(data: Artifact) -> tuple[int, dict[str, int]]:
+    """Return the rows, and those of each source by the column ``source`` where there is one, the most first."""
     import polars as pl
 
     rows = data.rows()
     if "source" not in rows.collect_schema().names():
-        return {"all": int(rows.select(pl.len()).collect().item())}
+        return int(rows.select(pl.len()).collect().item()), {}
     counted = rows.group_by("source").agg(pl.len().alias("rows")).sort(["rows", "source"], descending=[True, False])
-    return {str(name): int(count) for name, count in counted.collect().iter_rows()}
+    found = {str(name): int(count) for name, count in counted.collect().iter_rows()}
+    return sum(found.values()), found
 
 
 def _training(training: Artifact | None) -> str:
@@ -153,7 +155,7 @@ def _receipt(receipt: Artifact | None) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (str, int, float, bool)) or _is_list(value)
+    return isinstance(value, (str, int, float)) or _is_list(value)
 
 
 def _is_list(value: Any) -> bool:
