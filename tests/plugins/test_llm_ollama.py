@@ -52,6 +52,10 @@ TEMPLATES = {
         "{{ '<U>' + m['content'] }}{% else %}{{ '<A>' + m['content'].split('</think>')[-1] + eos_token }}{% endif %}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<A><think>\n' }}{% endif %}"
     ),
+    "an end where nothing follows": (
+        LOOP + "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% else %}{{ bos_token }}{% endif %}"
+    ),
     "words": (
         LOOP + "{{ '### ' + m['role'].capitalize() + ':\n' + m['content'] + '\n\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '### Assistant:\n' }}{% endif %}"

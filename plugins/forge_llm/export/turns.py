@@ -68,9 +68,9 @@ def read_turns(render: Render) -> Turns:
     [_, user_end] = _cut(render(conversation(_QUESTION), False), _QUESTION)  # noqa: FBT003
     [_, _, closing] = _cut(render(conversation(_QUESTION, _ANSWER), False), _QUESTION, _ANSWER)  # noqa: FBT003
     if not rest.startswith(user_end) or not between.startswith(user_end):
-        raise OtherShape("a user's turn ends in another way where an answer follows")
+        user_end = rest[: _shared(rest, between)]  # some templates close a text that nothing follows
     if not back.startswith(closing):
-        raise OtherShape("an answer ends in another way where a question follows")
+        closing = back[: len(back) - _shared(opening[::-1], back[::-1])]
     user_start = back[len(closing) :]
     if not opening.endswith(user_start):
         raise OtherShape("the first user's turn begins in another way than those that follow")
@@ -103,6 +103,11 @@ def _with_system(turns: Turns, render: Render) -> Turns:
     if after.endswith(turns.user[0]) and turns.user[0]:
         return attrs.evolve(turns, place="own", system=(before, after.removesuffix(turns.user[0])))
     return attrs.evolve(turns, place="first", system=(before, after))
+
+
+def _shared(left: str, right: str) -> int:
+    """Return how many characters two texts share at their start."""
+    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
 
 
 def _cut(text: str, *marks: str) -> list[str]:
@@ -154,9 +159,11 @@ def writes_date(template: str) -> bool:
 
 def require_turns(render: Render, name: str) -> Turns:
     """Return the turns of a template, or fail with what it does beyond them."""
+    from jinja2 import TemplateError
+
     try:
         return read_turns(render)
-    except OtherShape as error:
+    except (OtherShape, TemplateError) as error:
         raise StepError(
             f"the chat template of input `{name}` can't be said in another language: {error}",
             hint=NO_OTHER,
