@@ -131,6 +131,9 @@ class Run(Protocol):
     def drop(self, reason: str, count: int = 1, example: str = "") -> None:
         """Count rows that leave, for steps that the engine can't count itself."""
 
+    def measure(self, **figures: float) -> None:
+        """Take down what differs from machine to machine, like tokens a second: in the record, not the artifact."""
+
 
 @attrs.define
 class LocalRun:
@@ -140,6 +143,7 @@ class LocalRun:
     threads: int = 2
     messages: list[str] = attrs.Factory(list)
     drops: dict[str, int] = attrs.Factory(dict)
+    measured: dict[str, float] = attrs.Factory(dict)
 
     def progress(self, done: float, total: float | None = None, **figures: float | str) -> None:
         """Forget the progress."""
@@ -160,6 +164,10 @@ class LocalRun:
         """Count the rows, forget the example."""
         del example
         self.drops[reason] = self.drops.get(reason, 0) + count
+
+    def measure(self, **figures: float) -> None:
+        """Keep the figures."""
+        self.measured |= figures
 
 
 def place(source: Path, target: Path, *, link: bool = False) -> None:

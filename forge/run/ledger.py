@@ -42,6 +42,7 @@ class Ledger:
     tallies: dict[str, int] = attrs.Factory(dict)
     examples: dict[str, list[str]] = attrs.Factory(dict)
     warnings: list[str] = attrs.Factory(list)
+    measured: dict[str, float] = attrs.Factory(dict)
     sent_at: float = 0.0
     _scratch: Path | None = None
 
@@ -88,6 +89,10 @@ class Ledger:
             # a second name moves the time of change, which says nothing about the bytes
             self.seen[str(file.path)] = seen = attrs.evolve(seen, signature=signature(info))
         self.brought[str(target)] = seen.digest, signature(info)
+
+    def measure(self, **figures: float) -> None:
+        """Keep for the record what differs from machine to machine."""
+        self.measured |= figures
 
     def tally(self, reason: str, count: int) -> None:
         """Count what left inside of rows."""
