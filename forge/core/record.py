@@ -18,7 +18,8 @@ class Record:
 
     ``action`` holds the parts of the key, ``inputs`` maps input names to digests of trees, ``tree`` is the digest of
     the artifact, ``rows`` counts the rows of each part, ``drops`` counts what left by reason, ``examples`` shows some
-    of it, ``measured`` is what differs from machine to machine, ``seconds`` is wall time, ``accepted`` says whence a result came that `forge accept` took over.
+    of it, ``measured`` is what differs from machine to machine, ``seconds`` is wall time, ``accepted`` says whence a
+    result came that `forge accept` took over.
     """
 
     key: str

@@ -183,7 +183,8 @@ def _compared(left, right):
     """Return top-1 agreement and full KL over all positions, those that all rows share once, and over answers."""
     import numpy as np
 
-    shared = len(os.path.commonprefix([ids[: start + 1] for ids, _, start in left])) - 1
+    starts = zip(*(ids[: start + 1] for ids, _, start in left), strict=False)
+    shared = next(place for place, tokens in enumerate(starts) if len(set(tokens)) > 1) - 1
     figures = []
     for part in ("all", "answers"):
         same, far = [], []
@@ -249,8 +250,8 @@ def test_rows_that_can_not_be_asked_are_dropped_by_reason(check, tmp_path):
 def test_replies_that_are_text_have_a_receipt_too(check, tmp_path):
     import polars as pl
 
-    talk = [{"conversation": [{"role": "user", "text": a}, {"role": "assistant", "text": b}]}
-            for a, b in (("你是谁？", "我是阿渡。"), ("Who goes there?", "Nay, answer me."), ("去哪里？", "过河。"))]  # fmt: skip
+    said = (("你是谁？", "我是阿渡。"), ("Who goes there?", "Nay, answer me."), ("去哪里？", "过河。"))
+    talk = [{"conversation": [{"role": "user", "text": a}, {"role": "assistant", "text": b}]} for a, b in said]
     forge.write_rows(pl.DataFrame(talk), tmp_path / "talk")
     found = check(
         data=tmp_path / "talk", form="text", schema=None, require={"Q4_K_M.top1_answers": 0.2, "f16.perplexity": 1e9}
@@ -268,9 +269,7 @@ def test_a_corrupted_template_is_named(check, exported, tmp_path):
     found = check(folder, reference_rows=0, rows=1)
     assert {"Q4_K_M.template_equal", "Q4_K_M.token_ids_equal"} <= set(failed(found))
     assert not [name for name in failed(found) if name.startswith("f16") or "tokenizer" in name]
-    assert "the file has `<|im_fin|>" in found["Q4_K_M.template_equal"].detail.replace("fin|>", "<|im_fin|>", 0) or (
-        "fin|>" in found["Q4_K_M.template_equal"].detail
-    )
+    assert "the file has `fin|>" in found["Q4_K_M.template_equal"].detail
     assert found["Q4_K_M.token_ids_equal"].detail.startswith("row 1, token ")
 
 

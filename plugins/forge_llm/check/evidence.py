@@ -80,6 +80,11 @@ def repeat_check(file: Path, member: str, folder: Path, run: forge.Run) -> list[
 
     Without the rows what the file says of itself is compared, and nothing is asked.
     """
+    if not (folder / CHECK).is_file():
+        raise StepError(
+            f"`{CHECK}` is not beside the receipt: it says how the file was asked",
+            hint="`forge get MANIFEST STEP DEST` writes the receipt with all that belongs to it",
+        )
     content = json.loads((folder / CHECK).read_text(encoding="utf-8"))
     kind, entry = _entry(content["files"], member)
     labels = labels_of(content["labels"]) if content["labels"] is not None else None

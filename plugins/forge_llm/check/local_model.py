@@ -31,6 +31,7 @@ class LocalModel:
         self.path = path
         self.api = llama_cpp
         self.errors: list[str] = []
+        self.damaged = ""  # the first tensor that is known not to be the model's
         self._stack = ExitStack()
         self._stack.enter_context(llama_log(self._hear))
         llama_cpp.llama_backend_init()
@@ -192,7 +193,10 @@ class Reader:
         self._held = ids
         logits = found[0] if len(found) == 1 else np.concatenate(found)
         if not np.isfinite(logits).all():
-            raise StepError(f"`{self.model.path.name}` gives logits that are no numbers: its weights are damaged")
+            raise StepError(
+                f"`{self.model.path.name}` gives logits that are no numbers: its weights are damaged",
+                hint=self.model.damaged or None,
+            )
         return logits
 
     def _run(self, ids: Sequence[int], places: range, wanted: range) -> None:

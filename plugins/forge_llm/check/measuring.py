@@ -118,6 +118,7 @@ def ask_file(
         asked = [read[question.row] for question in questions]
         alike = all(a.everything == b.everything for a, b in zip(asked, questions, strict=True))
         begun = time.perf_counter()
+        model.damaged = facts.details.get("weights_equal", "")
         answers = ask_all(
             readers_of(model, len(asked), grammar=asking.grammar, context=asking.context, threads=threads),
             asked,
