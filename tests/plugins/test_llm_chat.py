@@ -6,7 +6,7 @@ import json
 import pytest
 
 import forge
-from forge.cli.app import main
+from forge.cli.app import run
 from forge.cli.chat import Talk
 from forge_llm.local_chat import FolderChat, GgufChat, open_chat, with_system
 
@@ -117,12 +117,12 @@ def test_a_single_message_is_answered_and_that_is_all(exported, tmp_path, monkey
     monkeypatch.setattr("sys.stdin", io.StringIO("你好\n"))
     monkeypatch.setattr("forge_llm.local_chat.LONGEST", 6)
     folder, persona = str(exported / "gguf"), f"@{tmp_path / 'persona.md'}"
-    assert 0 == main(["chat", folder, "--type", "q4_k_m", "--system", persona, "-m", "-", "--json"])
+    assert 0 == run(["chat", folder, "--type", "q4_k_m", "--system", persona, "-m", "-", "--json"])
     turn = json.loads(capsys.readouterr().out)
     expected = GgufChat(exported / "gguf/tiny-Q4_K_M.gguf", "简短回答", longest=6)
     assert ("你好", "".join(expected.stream(HELLO))) == (turn["message"], turn["reply"])
 
 
 def test_a_type_that_is_not_there_is_named(exported, capsys):
-    assert 2 == main(["chat", str(exported / "gguf"), "--type", "Q4_K_S", "-m", "hello"])
+    assert 2 == run(["chat", str(exported / "gguf"), "--type", "Q4_K_S", "-m", "hello"])
     assert "did you mean `Q4_K_M`?" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 import forge
-from forge.cli.app import main
+from forge.cli.app import run
 from forge.run.verbs import evidence_of, receipt_of
 
 pytestmark = pytest.mark.slow
@@ -62,7 +62,7 @@ def sent(shipped, tmp_path, monkeypatch):
 
 
 def said(capsys, *arguments):
-    code = main(list(arguments))
+    code = run(list(arguments))
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
