@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+import struct
 from collections import Counter
 
 import pytest
@@ -14,7 +15,7 @@ from forge_llm.check.figures import MEASURED, SAME
 from forge_llm.check.gguf_check import GgufCheck
 from forge_llm.check.labels import read_labels
 from forge_llm.check.local_model import LocalModel
-from forge_llm.export.model_folder import chat_template
+from forge_llm.export.llama_cpp_files import TEMPLATE
 
 gguf = pytest.importorskip("gguf")
 pytestmark = pytest.mark.slow
@@ -100,25 +101,15 @@ def change_tensor(path, name, change):
     reader.data.flush()
 
 
-def rewrite(path, **changed):
-    """Write a GGUF file anew with other entries (None leaves one out), by the `gguf` package."""
-    reader = gguf.GGUFReader(path)
-    writer = gguf.GGUFWriter(path.with_suffix(".new"), reader.fields["general.architecture"].contents())
-    for name, field in reader.fields.items():
-        if name.startswith("GGUF.") or name == "general.architecture":
-            continue
-        value = changed.get(name.replace(".", "_"), field.contents())
-        if value is None:
-            continue
-        inner = field.types[1] if len(field.types) > 1 else None
-        writer.add_key_value(name, value, field.types[0], inner)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    path.with_suffix(".new").replace(path)
+def edit(path, key, change, place=0):
+    """Change an entry of a GGUF file in its place (for an array its *place*-th value), by the `gguf` package."""
+    reader = gguf.GGUFReader(path, "r+")
+    field = reader.fields[key]
+    part = field.parts[field.data[place]]
+    new = change(part.tobytes())
+    assert len(part.tobytes()) == len(new)
+    part.view("uint8")[:] = list(new)
+    reader.data.flush()
 
 
 def failed(found):
@@ -264,8 +255,7 @@ def test_replies_that_are_text_have_a_receipt_too(check, tmp_path):
 
 def test_a_corrupted_template_is_named(check, exported, tmp_path):
     folder = copies(exported, tmp_path)
-    template = chat_template(exported / "base")
-    rewrite(folder / "tiny-Q4_K_M.gguf", tokenizer_chat_template=template.replace("<|im_end|>", "<|im_fin|>"))
+    edit(folder / "tiny-Q4_K_M.gguf", TEMPLATE, lambda text: text.replace(b"<|im_end|>", b"<|im_fin|>"))
     found = check(folder, reference_rows=0, rows=1)
     assert {"Q4_K_M.template_equal", "Q4_K_M.token_ids_equal"} <= set(failed(found))
     assert not [name for name in failed(found) if name.startswith("f16") or "tokenizer" in name]
@@ -275,7 +265,7 @@ def test_a_corrupted_template_is_named(check, exported, tmp_path):
 
 def test_a_corrupted_stop_token_is_named(check, exported, tmp_path):
     folder = copies(exported, tmp_path)
-    rewrite(folder / "tiny-Q4_K_M.gguf", tokenizer_ggml_eos_token_id=17)
+    edit(folder / "tiny-Q4_K_M.gguf", "tokenizer.ggml.eos_token_id", lambda _: struct.pack("<I", 17))
     found = check(folder, reference_rows=0, rows=1)
     assert {"Q4_K_M.end_token_equal"} == set(failed(found))
     assert failed(found)["Q4_K_M.end_token_equal"].startswith("the file ends at 17 `")
@@ -285,7 +275,7 @@ def test_a_corrupted_stop_token_is_named(check, exported, tmp_path):
 @pytest.mark.parametrize("kind", ["f16", "Q4_K_M"])
 def test_a_corrupted_tensor_is_named(check, exported, tmp_path, kind):
     def turn(data):
-        data[: len(data) // 4] = data[: len(data) // 4][::-1].copy()
+        data[: len(data) // 4] = data[: len(data) // 4].reshape(-1, 2)[::-1].reshape(-1).copy()
 
     folder = copies(exported, tmp_path, *({"f16", kind}))
     change_tensor(folder / f"tiny-{kind}.gguf", "blk.1.ffn_down.weight", turn)
@@ -311,20 +301,18 @@ def test_tensors_of_numbers_that_are_none_are_named(check, exported, tmp_path):
     assert "`blk.0.ffn_up.weight`" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize(("left", "right"), [(300, 20000), (30, 31)])
-def test_a_corrupted_tokenizer_is_named(check, exported, tmp_path, left, right):
+@pytest.mark.parametrize(("key", "place", "what"), [("tokens", 30, "token 30"), ("merges", 7, "merge 7")])
+def test_a_corrupted_tokenizer_is_named(check, exported, tmp_path, key, place, what):
     folder = copies(exported, tmp_path)
-    tokens = gguf.GGUFReader(folder / "tiny-Q4_K_M.gguf").fields["tokenizer.ggml.tokens"].contents()
-    tokens[left], tokens[right] = tokens[right], tokens[left]
-    rewrite(folder / "tiny-Q4_K_M.gguf", tokenizer_ggml_tokens=tokens)
+    edit(folder / "tiny-Q4_K_M.gguf", f"tokenizer.ggml.{key}", lambda text: b"\x7f" * len(text), place)
     found = check(folder, reference_rows=0, rows=1)
-    assert found["Q4_K_M.tokenizer_equal"].detail.startswith(f"token {left}: the file has `")
+    assert found["Q4_K_M.tokenizer_equal"].detail.startswith(f"{what}: the file has `\x7f")
     assert "Q4_K_M.template_equal" not in failed(found)
 
 
 def test_a_changed_way_of_cutting_words_is_named(check, exported, tmp_path):
     folder = copies(exported, tmp_path)
-    rewrite(folder / "tiny-Q4_K_M.gguf", tokenizer_ggml_pre="falcon")
+    edit(folder / "tiny-Q4_K_M.gguf", "tokenizer.ggml.pre", lambda _: b"falcon")
     found = check(folder, reference_rows=0, rows=1)
     assert {"Q4_K_M.tokenizer_equal", "Q4_K_M.token_ids_equal"} == set(failed(found))
     assert found["Q4_K_M.tokenizer_equal"].detail.endswith("for the same text")
@@ -332,7 +320,7 @@ def test_a_changed_way_of_cutting_words_is_named(check, exported, tmp_path):
 
 def test_a_difference_that_is_wanted_is_reported_and_passes(check, exported, tmp_path):
     folder = copies(exported, tmp_path)
-    rewrite(folder / "tiny-Q4_K_M.gguf", tokenizer_ggml_eos_token_id=17)
+    edit(folder / "tiny-Q4_K_M.gguf", "tokenizer.ggml.eos_token_id", lambda _: struct.pack("<I", 17))
     found = check(folder, require={"end_token_equal": False}, reference_rows=0, rows=1)
     assert {} == failed(found)
     assert found["Q4_K_M.end_token_equal"].value is False
@@ -340,14 +328,15 @@ def test_a_difference_that_is_wanted_is_reported_and_passes(check, exported, tmp
 
 def test_a_template_that_can_not_be_rendered_is_named(check, exported, tmp_path):
     folder = copies(exported, tmp_path, "f16")
-    rewrite(folder / "tiny-f16.gguf", tokenizer_chat_template="{% for x in messages %}")
+    edit(folder / "tiny-f16.gguf", TEMPLATE, lambda text: text.replace(b"endif", b"endof"))
     with pytest.raises(forge.StepError, match=r"the chat template in `tiny-f16\.gguf` can't be rendered"):
         check(folder, reference_rows=0)
 
 
 def test_a_file_without_a_template_is_named(check, exported, tmp_path):
     folder = copies(exported, tmp_path, "f16")
-    rewrite(folder / "tiny-f16.gguf", tokenizer_chat_template=None)
+    path = folder / "tiny-f16.gguf"
+    path.write_bytes(path.read_bytes().replace(TEMPLATE.encode(), TEMPLATE.replace("chat", "chot").encode()))
     with pytest.raises(forge.StepError) as caught:
         check(folder, reference_rows=0)
     assert caught.value.message == "`tiny-f16.gguf` holds no chat template"
