@@ -151,6 +151,8 @@ class FolderChat:
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
+            import warnings
+
             import torch
             from transformers import AutoModelForCausalLM
 
@@ -160,7 +162,9 @@ class FolderChat:
             if self.adapter is not None:
                 from peft import PeftModel
 
-                model = PeftModel.from_pretrained(model, self.adapter)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name on its way out
+                    model = PeftModel.from_pretrained(model, self.adapter)
                 tokens = self.adapter if (self.adapter / "tokenizer.json").is_file() else self.path
             self._loaded = (load_tokenizer(tokens), model.to(device).eval())
         return self._loaded

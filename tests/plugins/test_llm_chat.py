@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import partial
 
 import pytest
 
@@ -115,7 +116,7 @@ def test_a_turn_as_json_is_a_line(monkeypatch, capsys):
 def test_a_single_message_is_answered_and_that_is_all(exported, tmp_path, monkeypatch, capsys):
     (tmp_path / "persona.md").write_text("简短回答")
     monkeypatch.setattr("sys.stdin", io.StringIO("你好\n"))
-    monkeypatch.setattr("forge_llm.local_chat.LONGEST", 6)
+    monkeypatch.setattr("forge_llm.local_chat.GgufChat", partial(GgufChat, longest=6))
     folder, persona = str(exported / "gguf"), f"@{tmp_path / 'persona.md'}"
     assert 0 == run(["chat", folder, "--type", "q4_k_m", "--system", persona, "-m", "-", "--json"])
     turn = json.loads(capsys.readouterr().out)
