@@ -15,7 +15,9 @@ from forge_llm.check.figures import MEASURED, SAME
 from forge_llm.check.gguf_check import GgufCheck
 from forge_llm.check.labels import read_labels
 from forge_llm.check.local_model import LocalModel
+from forge_llm.check.weights import compare_files
 from forge_llm.export.llama_cpp_files import TEMPLATE
+from forge_llm.export.quantize import quantise
 
 gguf = pytest.importorskip("gguf")
 pytestmark = pytest.mark.slow
@@ -282,6 +284,18 @@ def test_a_corrupted_tensor_is_named(check, exported, tmp_path, kind):
     found = check(folder, types=(kind,), reference_rows=0, rows=1)
     assert {f"{kind}.weights_equal"} == set(failed(found))
     assert found[f"{kind}.weights_equal"].detail.startswith("`blk.1.ffn_down.weight` (")
+
+
+@pytest.mark.parametrize(
+    "kind", ["Q8_0", "Q6_K", "Q5_0", "Q4_0", "Q4_K_S", "Q3_K_S", "Q2_K", "IQ4_NL", "IQ4_XS", "IQ3_S"]
+)
+def test_rounding_to_a_type_is_no_corruption(exported, tmp_path, kind):
+    quantise(
+        exported / "gguf/tiny-f16.gguf", tmp_path / "other.gguf", kind, forge.LocalRun(scratch=tmp_path, threads=1)
+    )
+    assert "" == compare_files(tmp_path / "other.gguf", exported / "gguf/tiny-f16.gguf")
+    change_tensor(tmp_path / "other.gguf", "blk.1.ffn_up.weight", lambda data: data[: len(data) // 64].fill(0))
+    assert compare_files(tmp_path / "other.gguf", exported / "gguf/tiny-f16.gguf").startswith("`blk.1.ffn_up.weight` (")
 
 
 def test_a_tensor_that_is_all_zero_is_named(check, exported, tmp_path):

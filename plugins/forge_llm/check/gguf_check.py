@@ -67,6 +67,8 @@ class GgufCheck:
         check_bounds(self.require, asking.labels)
         for name in self.require:
             of, figure = of_bound(name)
+            if of not in ("", REFERENCE) and canonical(of) != of:
+                raise ValueError(f"`{name}` names no type; did you mean `{canonical(of)}.{figure}`?")
             if self.reference_rows == 0 and (figure == "agreement" or of == REFERENCE):
                 raise ValueError(f"a bound on `{name}` needs `reference_rows` above 0")
 
@@ -151,7 +153,8 @@ class GgufCheck:
         for name in self.require:
             of = of_bound(name)[0]
             if of and of not in (*kinds, REFERENCE):
-                raise StepError(f"`require` bounds `{name}`, and there is no file of `{of}`", hint=f"there is {kinds}")
+                hint = f"there is {', '.join(f'`{kind}`' for kind in kinds)}"
+                raise StepError(f"`require` bounds `{name}`, and there is no file of `{of}`", hint=hint)
 
 
 def _compare_weights(each: Exported, base: Exported | None, folder: Path, facts: Facts) -> None:
