@@ -115,7 +115,7 @@ def _receipt(project: Project, result: StepResult, *, terminal: bool) -> str:
     stream = io.StringIO()
     width = console().width if terminal else WIDTH
     out = Console(file=stream, highlight=False, force_terminal=terminal, width=width, soft_wrap=not terminal)
-    show_receipt(read_member(project, record, "receipt.json"), result.name, out)
+    show_receipt(read_member(project, record, "receipt.json"), result.name, out, record.measured)
     return stream.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from forge.core.artifact import Tree
     from forge.core.record import Record
     from forge.store.base import Store
+
+MEASURED = "measured.json"
+"""What a step took on the machine that it ran on, beside its artifact."""
 
 ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
 
@@ -74,6 +78,9 @@ def _write(project: options.Project, record: Record, tree: Tree, step: str, targ
         raise UsageError(f"a table can't be written as `{suffix}`", hint=f"the endings are {', '.join(ENDINGS)}")
     else:
         project.store.export(tree, target)
+        if record.measured and tree.digest == record.tree:
+            measured = json.dumps(dict(record.measured), indent=1) + "\n"
+            (target / MEASURED).write_text(measured, encoding="utf-8")
         count = len(tree.members)
         click.echo(f"{count} file{'s' if count != 1 else ''} → {target}")
 
@@ -101,8 +108,6 @@ def _write_table(store: Store, tree: Tree, target: Path, table: str) -> int:
 
 def flatten(frame: pl.DataFrame) -> pl.DataFrame:
     """Turn columns that CSV can't hold, such as lists and structs, into JSON text."""
-    import json
-
     import polars as pl
 
     nested = [name for name, kind in frame.schema.items() if kind.is_nested()]

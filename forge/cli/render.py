@@ -13,6 +13,8 @@ from rich.table import Table
 from forge.core.errors import ForgeError, ManifestError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from forge.cli.project import Project
     from forge.core.record import Record
     from forge.run.events import Failure
@@ -79,23 +81,41 @@ def show_failure(name: str, failure: Failure) -> None:
         out.print(f"[dim]log: {escape(failure.log)}[/]")
 
 
-def show_receipt(receipt: Any, name: str, out: Console) -> None:
-    """Print a check's figures beside their bounds."""
+def show_receipt(receipt: Any, name: str, out: Console, measured: Mapping[str, float] | None = None) -> None:
+    """Print a check's figures beside their bounds, and what was *measured* on this machine.
+
+    Figures of several files, `FILE.figure`, stand side by side.
+    """
     passed = "[green]passed[/]" if receipt["passed"] else "[bold red]failed[/]"
     out.print(f"\n[bold]{escape(name)}[/] {passed}")
-    table = grid("figure", "value", "required", "", right=("value", "required"))
-    for finding in receipt["findings"]:
-        style = "" if finding["passed"] else "bold red"
+    found = {each["name"]: each for each in receipt["findings"] if each["value"] is not None or not each["passed"]}
+    found |= {
+        key: {"name": key, "value": value, "bound": None, "passed": True, "detail": ""}
+        for key, value in (measured or {}).items()
+    }
+    parts = list(dict.fromkeys(key.rpartition(".")[0] for key in found))
+    parts = sorted(parts, key=lambda part: part != "") if len(parts) > 1 else parts
+    columns = [part or "" for part in parts]
+    table = grid("figure", *(escape(part or "value") for part in columns), "required", "",
+                 right=(*(escape(part or "value") for part in columns), "required"))  # fmt: skip
+    for key in dict.fromkeys(key.rpartition(".")[2] for key in found):
+        row = [found.get(f"{part}.{key}" if part else key) for part in columns]
+        bounds = dict.fromkeys(figure(each["bound"]) for each in row if each and each["bound"] is not None)
+        details = dict.fromkeys(str(each["detail"]) for each in row if each and each["detail"])
         table.add_row(
-            escape(finding["name"]),
-            figure(finding["value"]),
-            "" if finding["bound"] is None else figure(finding["bound"]),
-            f"[dim]{escape(finding['detail'])}[/]",
-            style=style,
+            escape(key),
+            *("" if each is None else _marked(each) for each in row),
+            " / ".join(bounds),
+            f"[dim]{escape('; '.join(details))}[/]",
         )
     out.print(table)
     for file, digest in list(receipt["subjects"].items())[:_FEW]:
         out.print(f"[dim]{escape(file)}  blake3 {digest}[/]")
+
+
+def _marked(finding: Any) -> str:
+    value = figure(finding["value"])
+    return value if finding["passed"] else f"[bold red]{value}[/]"
 
 
 def read_member(project: Project, record: Record, member: str) -> Any:

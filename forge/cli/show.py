@@ -63,7 +63,7 @@ def command(
             out.print(f"\n[bold]{name}[/]")
             out.print(_compact(members[name]), markup=False)
     if members["receipt.json"] is not None:
-        show_receipt(members["receipt.json"], record.step, out)
+        show_receipt(members["receipt.json"], record.step, out, record.measured)
     _files(out, project, record)
     for part in [step.partition(".")[2]] if "." in step else list(record.rows):
         _rows(out, project, record, part, count)

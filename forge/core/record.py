@@ -18,7 +18,8 @@ class Record:
 
     ``action`` holds the parts of the key, ``inputs`` maps input names to digests of trees, ``tree`` is the digest of
     the artifact, ``rows`` counts the rows of each part, ``drops`` counts what left by reason, ``examples`` shows some
-    of it, ``seconds`` is wall time, ``accepted`` says whence a result came that `forge accept` took over.
+    of it, ``measured`` is what differs from machine to machine, ``seconds`` is wall time, ``accepted`` says whence a
+    result came that `forge accept` took over.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Record:
     tallies: Mapping[str, int] = attrs.Factory(dict)
     examples: Mapping[str, Sequence[str]] = attrs.Factory(dict)
     warnings: Sequence[str] = ()
+    measured: Mapping[str, float] = attrs.Factory(dict)
     code: Mapping[str, Mapping[str, str]] = attrs.Factory(dict)
     started: str = ""
     host: str = ""

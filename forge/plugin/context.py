@@ -127,7 +127,7 @@ class Run(Protocol):
     def progress(self, done: float, total: float | None = None, **figures: float | str) -> None:
         """Report how far the work is, with figures worth watching (``loss=1.2``)."""
 
-    def measure(self, step: float, **figures: float) -> None:
+    def point(self, step: float, **figures: float) -> None:
         """Write one point of a curve to `metrics.jsonl` in ``traces``, and tell plugins that FORGE_METRICS names."""
 
     def log(self, message: str) -> None:
@@ -145,6 +145,9 @@ class Run(Protocol):
     def drop(self, reason: str, count: int = 1, example: str = "") -> None:
         """Count rows that leave, for steps that the engine can't count itself."""
 
+    def measure(self, **figures: float) -> None:
+        """Take down what differs from machine to machine, like tokens a second: in the record, not the artifact."""
+
 
 @attrs.define
 class LocalRun:
@@ -156,6 +159,7 @@ class LocalRun:
     drops: dict[str, int] = attrs.Factory(dict)
     stopping: bool = False
     points: list[dict[str, float]] = attrs.Factory(list)
+    measured: dict[str, float] = attrs.Factory(dict)
 
     @property
     def traces(self) -> Path:
@@ -167,7 +171,7 @@ class LocalRun:
     def progress(self, done: float, total: float | None = None, **figures: float | str) -> None:
         """Forget the progress."""
 
-    def measure(self, step: float, **figures: float) -> None:
+    def point(self, step: float, **figures: float) -> None:
         """Keep the point."""
         self.points.append({"step": step, **figures})
 
@@ -187,6 +191,10 @@ class LocalRun:
         """Count the rows, forget the example."""
         del example
         self.drops[reason] = self.drops.get(reason, 0) + count
+
+    def measure(self, **figures: float) -> None:
+        """Keep the figures."""
+        self.measured |= figures
 
 
 def place(source: Path, target: Path, *, link: bool = False) -> None:

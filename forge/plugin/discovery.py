@@ -117,11 +117,15 @@ class Registry:
             raise PluginError(f"plugin `{namespace}` has no step type `{name}`", hint=did_you_mean(name, types))
         return types[name]
 
-    def chat(self, path: Path, system: str | None) -> Chat | None:
+    def chat(
+        self, path: Path, system: str | None, inputs: Mapping[str, Path] | None = None, temperature: float = 0.0
+    ) -> Chat | None:
         """Open the model at *path* with the first plugin that can; every installed plugin is asked."""
         for namespace in sorted(self.namespaces):
             self.plugin(namespace)
-        found: Chat | None = self.manager.hook.forge_chat(path=path, system=system)
+        found: Chat | None = self.manager.hook.forge_chat(
+            path=path, system=system, inputs=inputs or {}, temperature=temperature
+        )
         return found
 
     def metrics(self, names: Iterable[str], step: str, folder: Path, point: Mapping[str, float]) -> None:

@@ -23,8 +23,12 @@ def forge_register(register: Register) -> None:
 
 
 @hookspec(firstresult=True)
-def forge_chat(path: Path, system: str | None) -> Chat | None:
-    """Open the model at *path* (a GGUF file, or an artifact's folder) for talk, or return None if it isn't yours."""
+def forge_chat(path: Path, system: str | None, inputs: Mapping[str, Path], temperature: float) -> Chat | None:
+    """Open the model at *path* (a GGUF file, or an artifact's folder) for talk, or return None if it isn't yours.
+
+    *inputs* are the folders that the artifact was made of, by name: an adapter needs its ``base``. A *temperature* of
+    0 is greedy. An implementation takes the arguments that it needs.
+    """
 
 
 @hookspec

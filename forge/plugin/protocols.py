@@ -194,6 +194,9 @@ class Check(Protocol):
     """Look at artifacts and state figures; one that is not ``passed`` fails the build.
 
     Files left in *out* become part of the artifact, beside the receipt that the engine writes.
+    A class whose check can be repeated from one file and what it left in *out* has a static method
+    ``repeat(file, member, evidence, run)``: `forge verify` calls it with a file whose digest the receipt holds under
+    the name *member*, and the folder of the receipt; it returns findings as `check` does, of that file alone.
     """
 
     def check(self, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterable[Finding]: ...

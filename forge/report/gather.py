@@ -13,7 +13,7 @@ from forge.plan.forecast import forecast
 from forge.plugin.context import TABLE
 from forge.report import flow, graph
 from forge.report.content import Reason, Report, StepReport, Table
-from forge.report.members import Receipt, members_of, receipt_of
+from forge.report.members import Receipt, members_of, receipt_of, with_measured
 from forge.report.samples import Change, changes_of, rows_of
 from forge.report.tables import columns_of
 from forge.report.words import figure, unplaced
@@ -108,7 +108,7 @@ class _Gathering:
             tables=tables,
             changes=[] if damaged else self._changes(record, tree),
             members=attrs.evolve(members, damaged=[*members.damaged, *damaged]),
-            receipt=known.receipt or members.receipt,
+            receipt=known.receipt or with_measured(members.receipt, record.measured),
         )
 
     def _tables(self, record: Record, tree: Tree) -> tuple[list[Table], list[str]]:

@@ -160,6 +160,14 @@ def receipt_of(value: Mapping[str, Any]) -> Receipt:
     return Receipt(bool(value["passed"]), findings, [(str(n), str(d)) for n, d in value.get("subjects", {}).items()])
 
 
+def with_measured(receipt: Receipt | None, measured: Mapping[str, float]) -> Receipt | None:
+    """Return a receipt with what was measured on the machine that it was made on."""
+    if receipt is None or not measured:
+        return receipt
+    more = [Finding(name, figure(value), "", passed=True, detail="") for name, value in measured.items()]
+    return attrs.evolve(receipt, findings=[*receipt.findings, *more])
+
+
 def _bound(finding: Mapping[str, Any]) -> str:
     return "" if finding.get("bound") is None else figure(finding["bound"])
 

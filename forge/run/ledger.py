@@ -43,6 +43,7 @@ class Ledger:
     tallies: dict[str, int] = attrs.Factory(dict)
     examples: dict[str, list[str]] = attrs.Factory(dict)
     warnings: list[str] = attrs.Factory(list)
+    measured: dict[str, float] = attrs.Factory(dict)
     sent_at: float = 0.0
     trace: Trace | None = None
     asked: Asked | None = None
@@ -77,7 +78,7 @@ class Ledger:
             self.asked = Asked.listen()
         return self.asked.came
 
-    def measure(self, step: float, **figures: float) -> None:
+    def point(self, step: float, **figures: float) -> None:
         """Write the point down and hand it on; whoever shows it may fail without harm to the step."""
         trace = self.trace or Trace("", self.traces)
         self.traces  # noqa: B018  # the folder is made
@@ -113,6 +114,10 @@ class Ledger:
             # a second name moves the time of change, which says nothing about the bytes
             self.seen[str(file.path)] = seen = attrs.evolve(seen, signature=signature(info))
         self.brought[str(target)] = seen.digest, signature(info)
+
+    def measure(self, **figures: float) -> None:
+        """Keep for the record what differs from machine to machine."""
+        self.measured |= figures
 
     def tally(self, reason: str, count: int) -> None:
         """Count what left inside of rows."""

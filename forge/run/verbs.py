@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from forge.core.digest import digest_file
 from forge.core.errors import CheckFailed, StepError
 from forge.plugin.context import write_rows
 from forge.plugin.registry import MOST_REJECTS
@@ -155,6 +156,7 @@ def _export(work: Work) -> dict[str, int]:
 def _check(work: Work) -> dict[str, int]:
     findings = list(work.instance.check(work.inputs, work.out, work.ledger))
     receipt = receipt_of(work.job.use, work.instance, findings, work.inputs, work.trees)
+    receipt["evidence"] = evidence_of(work.out)
     (work.out / RECEIPT).write_text(json.dumps(receipt, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     failed = [f for f in findings if not f.passed]
     if failed:
@@ -213,6 +215,12 @@ def receipt_of(
         "subjects": subjects,
         "inputs": {name: {"digest": tree.digest, "files": files[name]} for name, tree in trees.items()},
     }
+
+
+def evidence_of(folder: Path) -> dict[str, str]:
+    """Return the digests of what a check left beside its receipt, by name."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: digest_file(path, path.stat().st_size) for name, path in sorted(files.items()) if name != RECEIPT}
 
 
 def shown(value: Any) -> str:

@@ -1,79 +1,170 @@
-"""Repeat a check on a file that was checked before, from what the store keeps of it."""
+"""Repeat a check on a file that was checked before, from the file and its receipt alone."""
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from forge.core.digest import digest_file
-from forge.core.errors import StoreError, UsageError
-from forge.plugin.context import Artifact, LocalRun
-from forge.plugin.parameters import structure
-from forge.run.verbs import RECEIPT, receipt_of
+from forge.core.errors import StepError, UsageError
+from forge.plugin.context import LocalRun
+from forge.run.verbs import RECEIPT
 from forge.store.actions import Actions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from forge.core.record import Record
     from forge.plugin.discovery import Registry
     from forge.store.base import Store
 
 
 @attrs.frozen
-class Verification:
-    """Hold a repeated receipt beside the recorded one."""
+class Proof:
+    """Hold a receipt, the folder that it lies in with its evidence, and the name that it has for the file."""
 
-    record: Record
     receipt: dict[str, Any]
-    recorded: dict[str, Any]
+    folder: Path
+    member: str
+    where: str
+
+
+@attrs.frozen
+class Verification:
+    """Hold what a repeated check found beside what was recorded; ``measured`` is what it took on this machine."""
+
+    proof: Proof
+    receipt: dict[str, Any]
+    measured: dict[str, float]
+    notes: tuple[str, ...]
 
     @property
     def differences(self) -> list[str]:
         """Return one phrase for each figure that is not what it was."""
-        then = {f["name"]: f["value"] for f in self.recorded["findings"]}
-        now = {f["name"]: f["value"] for f in self.receipt["findings"]}
+        then, now = self._values
+        return [f"{name}: {then[name]} → {now[name]}" for name in now if name in then and then[name] != now[name]]
+
+    @property
+    def unrepeated(self) -> list[str]:
+        """Return the figures of this file that can't be found again without the model that it was made of."""
+        then, now = self._values
+        kinds = {name.rpartition(".")[0] for name in now} - {""}
         return [
-            f"{n}: {then.get(n)} → {now.get(n)}" for n in sorted(then.keys() | now.keys()) if then.get(n) != now.get(n)
+            name
+            for name, value in then.items()
+            if value is not None and now.get(name) is None and name.rpartition(".")[0] in kinds
         ]
 
+    @property
+    def repeated(self) -> int:
+        """Return how many figures were found again."""
+        then, now = self._values
+        return sum(name in then for name in now)
 
-def verify(path: Path, store: Store, registry: Registry, threads: int) -> Verification:
-    """Run the check that made the receipt of *path* again, on these very bytes."""
+    @property
+    def _values(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        recorded, found = self.proof.receipt["findings"], self.receipt["findings"]
+        now = {each["name"]: each["value"] for each in found if each["value"] is not None}
+        return {each["name"]: each["value"] for each in recorded}, now
+
+
+def verify(proof: Proof, path: Path, digest: str, registry: Registry, threads: int) -> Verification:
+    """Run the check that *proof* came from again, on these very bytes."""
+    use = proof.receipt["check"]
+    repeat = getattr(registry.find(use).cls, "repeat", None)
+    if repeat is None:
+        raise UsageError(f"`{use}` can't be repeated from a file and its receipt")
+    for name, recorded in proof.receipt.get("evidence", {}).items():
+        file = proof.folder / name
+        if file.is_file() and digest_file(file, file.stat().st_size) != recorded:
+            raise StepError(
+                f"`{name}` beside the receipt {proof.where} is not what the check left there",
+                hint="take the receipt's folder from where the model came from once more",
+            )
+    run = LocalRun(proof.folder, threads)
+    findings = list(repeat(path, proof.member, proof.folder, run))
+    receipt = {
+        "check": use,
+        "passed": all(finding.passed for finding in findings),
+        "findings": [attrs.asdict(finding) for finding in findings],
+        "subjects": {proof.member: digest},
+    }
+    return Verification(proof, receipt, run.measured, tuple(run.messages))
+
+
+def digest_of(path: Path) -> str:
+    """Return the digest of the file that is to be verified."""
     if not path.is_file():
         raise UsageError(f"there is no file `{path}`")
-    digest = digest_file(path, path.stat().st_size)
-    found = find_receipt(store, digest)
-    if found is None:
-        raise UsageError(
-            f"the store `{store.root}` has no receipt for `{path}` (blake3 {digest[:16]}…): "
-            "no check that passed judged these bytes",
-            hint="name the store it was built in with `--store`; a changed file is another file",
+    return digest_file(path, path.stat().st_size)
+
+
+@contextmanager
+def proof_of(path: Path, digest: str, given: Path | None, store: Callable[[], Store | None]) -> Iterator[Proof]:
+    """Give the receipt of *path*: the one that was *given*, one that lies beside the file, or the store's newest.
+
+    A receipt beside the file lies in its folder or in a folder there. The store is opened when it is needed.
+    """
+    places = _given(given) if given is not None else _beside(path)
+    strangers = []
+    for place in places:
+        receipt = _read(place)
+        found = _member(receipt, digest)
+        if found is not None:
+            yield Proof(receipt, place.parent, found, f"`{place}`")
+            return
+        strangers += [(name, known) for name, known in receipt["subjects"].items() if Path(name).name == path.name]
+    if strangers:
+        raise StepError(
+            f"`{path.name}` is not the file that was checked: its blake3 is {digest}, "
+            f"the receipt has {strangers[0][1]} for `{strangers[0][0]}`",
+            hint="it was changed, cut short or built anew after the check; one byte is enough",
         )
-    record, recorded = found
-    step_type = registry.find(record.use)
-    instance, complaints = structure(step_type.cls, _spec(record, store), store.root)
-    if complaints:
-        raise StoreError(f"the parameters of `{record.step}` no longer fit `{record.use}`: {complaints[0].message}")
-    with store.staging() as staging:
-        out = staging / "out"
-        out.mkdir()
-        (staging / "scratch").mkdir()
-        trees = {name: store.tree(tree) for name, tree in record.inputs.items()}
-        inputs = {}
-        for index, (name, tree) in enumerate(trees.items()):
-            store.checkout(tree, staging / f"in{index}")
-            inputs[name] = Artifact(name, staging / f"in{index}", tree.digest)
-            for member, entry in tree.members.items():
-                if entry.digest == digest:
-                    link = staging / f"in{index}" / member
-                    link.unlink()
-                    link.symlink_to(path.absolute())
-        run = LocalRun(staging / "scratch", threads)
-        findings = list(instance.check(inputs, out, run))
-        receipt = receipt_of(record.use, instance, findings, inputs, trees)
-    return Verification(record, receipt, recorded)
+    if given is not None:
+        raise StepError(f"the receipt `{given}` does not speak of `{path.name}` (blake3 {digest})")
+    opened = store()
+    kept = find_receipt(opened, digest) if opened is not None else None
+    if opened is None or kept is None:
+        where = f"the store `{opened.root}` has none" if opened is not None else "there is no store here"
+        raise UsageError(
+            f"no receipt of `{path.name}` (blake3 {digest[:16]}…) lies beside it, and {where}",
+            hint="name its receipt with `--receipt`, or the store that it was built in with `--store`; "
+            "a changed file is another file",
+        )
+    record, receipt = kept
+    with opened.staging() as staging:
+        opened.checkout(opened.tree(record.tree), staging / "receipt")
+        yield Proof(receipt, staging / "receipt", str(_member(receipt, digest)), f"of {record.started}")
+
+
+def _given(path: Path) -> list[Path]:
+    place = path / RECEIPT if path.is_dir() else path
+    if not place.is_file():
+        raise UsageError(f"there is no receipt at `{path}`", hint=f"name a `{RECEIPT}`, or the folder that it lies in")
+    return [place]
+
+
+def _beside(path: Path) -> list[Path]:
+    folder = path.absolute().parent
+    return [place for place in (folder / RECEIPT, *sorted(folder.glob(f"*/{RECEIPT}"))) if place.is_file()]
+
+
+def _read(place: Path) -> dict[str, Any]:
+    try:
+        receipt = json.loads(place.read_text(encoding="utf-8"))
+    except ValueError:
+        receipt = None
+    if isinstance(receipt, dict) and {"check", "subjects", "findings"} <= receipt.keys():
+        return receipt
+    raise UsageError(f"`{place}` is no receipt", hint="`forge get MANIFEST STEP DEST` writes a check's")
+
+
+def _member(receipt: dict[str, Any], digest: str) -> str | None:
+    return next((name for name, known in receipt["subjects"].items() if known == digest), None)
 
 
 def find_receipt(store: Store, digest: str) -> tuple[Record, dict[str, Any]] | None:
@@ -92,7 +183,7 @@ def find_receipt(store: Store, digest: str) -> tuple[Record, dict[str, Any]] | N
 
 
 def _spec(record: Record, store: Store) -> dict[str, Any]:
-    """Return the check's parameters, its files taken from the store."""
+    """Return a step's parameters as they were recorded, its files taken from the store."""
     spec = dict(record.action["params"])
     for parameter, digest in record.action["files"].items():
         files = [[name, str(store.object_path(m.digest))] for name, m in store.tree(digest).members.items()]

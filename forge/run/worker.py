@@ -158,6 +158,7 @@ class Worker:
                 tallies=ledger.tallies,
                 examples=ledger.examples,
                 warnings=ledger.warnings,
+                measured=ledger.measured,
                 code=job.code,
                 started=started,
                 host=HOST,

@@ -26,15 +26,26 @@ LONGEST = 1024
 """Tokens of one reply at most."""
 
 
-def open_chat(path: Path, system: str | None) -> Chat | None:
-    """Open a GGUF file, the smallest one in a folder, or a folder's whole Hugging Face model; None for all else."""
+def open_chat(
+    path: Path, system: str | None, base: Path | None = None, temperature: float = TEMPERATURE
+) -> Chat | None:
+    """Open a GGUF file, the smallest one in a folder, or a folder's Hugging Face model; None for all else.
+
+    An adapter is laid over its *base*, unmerged: what is talked to is what was trained.
+    """
     if path.is_file():
-        return GgufChat(path, system) if path.suffix == ".gguf" else None
+        return GgufChat(path, system, temperature) if path.suffix == ".gguf" else None
     files = sorted(path.rglob("*.gguf"), key=lambda file: (file.stat().st_size, file.name))
     if files:
-        return GgufChat(files[0], system)
-    if (path / MODEL).is_file() and not (path / ADAPTER).is_file() and any(path.glob("*.safetensors")):
-        return FolderChat(path, system)
+        return GgufChat(files[0], system, temperature)
+    if (path / ADAPTER).is_file():
+        if base is None:
+            raise StepError(
+                "an adapter can't talk without the model that it was trained for", hint="name its folder with `--base`"
+            )
+        return FolderChat(base, system, temperature, adapter=path)
+    if (path / MODEL).is_file() and any(path.glob("*.safetensors")):
+        return FolderChat(path, system, temperature)
     return None
 
 
@@ -94,12 +105,13 @@ class GgufChat:
 
 @attrs.define
 class FolderChat:
-    """Answer by a Hugging Face folder through transformers."""
+    """Answer by a Hugging Face folder through transformers, with an adapter over it where one is named."""
 
     path: Path
     system: str | None = None
     temperature: float = TEMPERATURE
     longest: int = LONGEST
+    adapter: Path | None = None
     _loaded: tuple[Any, Any] | None = attrs.field(default=None, init=False)
 
     def stream(self, history: Sequence[Mapping[str, str]]) -> Iterator[str]:
@@ -139,10 +151,20 @@ class FolderChat:
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
+            import warnings
+
             import torch
             from transformers import AutoModelForCausalLM
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
             model = AutoModelForCausalLM.from_pretrained(self.path, dtype="auto", local_files_only=True)
-            self._loaded = (load_tokenizer(self.path), model.to(device).eval())
+            tokens = self.path
+            if self.adapter is not None:
+                from peft import PeftModel
+
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name on its way out
+                    model = PeftModel.from_pretrained(model, self.adapter)
+                tokens = self.adapter if (self.adapter / "tokenizer.json").is_file() else self.path
+            self._loaded = (load_tokenizer(tokens), model.to(device).eval())
         return self._loaded

@@ -34,7 +34,7 @@ class Count:
         asked = self.asks and run.stopping
         while count < self.most:
             count += 1
-            run.measure(count, loss=1 / count, tokens_per_second=7.0)
+            run.point(count, loss=1 / count, tokens_per_second=7.0)
             note.write_text(str(count))
             if count == 2 and "PATIENT_WAITS" in os.environ:
                 Path(os.environ["PATIENT_WAITS"]).write_text(str(os.getpid()))

@@ -185,3 +185,27 @@ def test_the_manifest_of_the_guide_on_others_archives_resolves(tmp_path):
     (tmp_path / "raw/corpus.tar.gz").write_bytes(b"")
     (tmp_path / "x.toml").write_text(manifest)
     assert ["raw", "corpus"] == list(resolve(load(tmp_path / "x.toml")).steps)
+
+
+def test_the_check_of_the_proving_guide_is_what_its_class_takes():
+    [block] = blocks("proving", "toml")
+    step = tomllib.loads(block)["checks"]["receipt"]
+    values = {key: value for key, value in step.items() if key not in {"use", "from"}}
+    kind = Registry().find(step["use"])
+    assert kind.inputs == tuple(step["from"])
+    assert [] == structure(kind.cls, values, ROOT)[1]
+
+
+def test_the_proving_guide_names_every_figure_and_every_option_of_the_talk():
+    from click.testing import CliRunner
+
+    from forge.cli.chat import command
+    from forge_llm.check.figures import names
+    from forge_llm.check.labels import Labels
+
+    text = (ROOT / "docs/guides/proving.md").read_text(encoding="utf-8")
+    figures = {name.removesuffix("_free") for name in names(Labels((), frozenset())) if name != "rows"}
+    assert [] == sorted(name for name in figures if f"`{name}`" not in text)
+    options = CliRunner().invoke(command, ["--help"]).stdout
+    shown = set(re.findall(r"(--[a-z]+)", "\n".join(re.findall(r"`forge chat [^`]*`", text))))
+    assert shown == {option for option in shown if option in options}

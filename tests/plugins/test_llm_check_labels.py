@@ -2,10 +2,11 @@
 
 import json
 
+import attrs
 import pytest
 
 import forge
-from forge_llm.check.figures import Reply, figures, judge
+from forge_llm.check.figures import Reply, figures, judge, macro_f1, names
 from forge_llm.check.gguf_check import GgufCheck
 from forge_llm.check.labels import read_labels
 
@@ -100,13 +101,22 @@ def test_a_range_that_no_grammar_holds_is_refused_unless_none_is_wanted(tmp_path
         ({"token_ids_equal": 1.0}, "the bound of `token_ids_equal` must be true or false, got `1.0`"),
         ({"json_valid": True}, "the bound of `json_valid` must be a number, got `true`"),
         ({"json_valid": 99.0}, "the bound of `json_valid` must be from 0 to 1, got `99.0`"),
+        ({"Q4_K_M.acuracy": 0.9}, "there is no figure `acuracy`; did you mean `accuracy`?"),
+        ({"q4_k_m.accuracy": 0.9}, "`q4_k_m.accuracy` names no type; did you mean `Q4_K_M.accuracy`?"),
+        ({"Q4_K_MM.accuracy": 0.9}, "there is no GGUF type `Q4_K_MM`; did you mean `Q4_K_M`?"),
+        ({"accuracy": 1.5}, "the bound of `accuracy` must be from 0 to 1, got `1.5`"),
         ({"anxiety_level_mae": -0.5}, "the bound of `anxiety_level_mae` must be >= 0, got `-0.5`"),
     ],
 )
 def test_a_bound_on_nothing_is_refused_before_anything_runs(require, message):
-    with pytest.raises(ValueError, match=r"figure|bound") as caught:
+    with pytest.raises(ValueError, match=r"figure|bound|type") as caught:
         GgufCheck(require=require)
     assert str(caught.value) == message
+
+
+def test_a_bound_on_what_depends_on_the_machine_is_refused():
+    with pytest.raises(ValueError, match="how fast a machine is, and how much it holds, is measured"):
+        GgufCheck(require={"tokens_per_second": 20.0})
 
 
 def test_a_bound_on_agreement_needs_rows_to_agree_on():
@@ -143,6 +153,33 @@ def test_shares_and_distances_are_counted_over_all_replies():
     assert found["depression_level_accuracy"] == 0.5
     assert found["depression_level_mae"] == round((0 + 2 + 0) / 3, 6)
     assert found["anxiety_level_mae"] == 3.5
+
+
+def test_macro_f1_is_what_the_textbook_gives():
+    """F1 by value: 0 twice right and once said for a 1, 1 once right of two, 2 wanted once and never said."""
+    wanted = [0, 0, 1, 1, 2]
+    said = [0, 0, 0, 1, None]
+    pairs = [({"a": w}, None if s is None else {"a": s}) for w, s in zip(wanted, said, strict=True)]
+    assert macro_f1(pairs, "a") == pytest.approx(((2 * 2 / 5) + (2 * 1 / 3) + 0) / 3)
+    assert macro_f1([(None, {"a": 1})], "a") is None
+
+
+def test_what_is_held_by_a_grammar_and_what_is_free_are_counted_apart():
+    other = {**GOOD, "anxiety_level": 3}
+    one = attrs.evolve(reply(json.dumps(GOOD), json.dumps(GOOD)), free=json.dumps(other))
+    found = figures([one, attrs.evolve(one, free="no JSON")], STUDENT)
+    assert (found["accuracy"], found["accuracy_free"]) == (1.0, 3 / 8)
+    assert (found["json_valid"], found["json_valid_free"]) == (1.0, 0.5)
+    assert (found["mae"], found["mae_free"]) == (0.0, 1.0)
+    assert (found["macro_f1"], found["macro_f1_free"] < 1) == (1.0, True)
+
+
+def test_replies_without_labels_are_counted_as_text():
+    found = figures([reply("yes", "no", "yes"), reply("yes", "yes", "no"), reply("yes")], None)
+    assert {"stopped": 1.0, "distinct_replies": 1, "agreement": 0.5} == found
+    assert not [name for name in names(None) if "json" in name or "accuracy" in name]
+    with pytest.raises(ValueError, match="there is no figure `json_valid`"):
+        GgufCheck(form="text", require={"json_valid": 1.0})
 
 
 def test_with_nothing_to_measure_on_a_figure_is_none():

@@ -15,7 +15,7 @@ def forge_register(register: forge.Register) -> None:
         GgufCheck,
         version="1",
         inputs=("gguf", "reference", "data"),
-        requires=("llama_cpp", "transformers", "torch", "jinja2"),
+        requires=("llama_cpp", "gguf", "transformers", "torch", "safetensors", "jinja2"),
         extra="gguf",
         facts=("llama-cpp-python", "transformers", "torch"),
         heavy=True,

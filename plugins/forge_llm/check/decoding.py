@@ -128,10 +128,12 @@ def greedy(
     *,
     grammar: Grammar | None = None,
     free: Decoded | None = None,
+    said: Sequence[int] = (),
     guess: Sequence[int] = (),
 ) -> Decoded:
     """Decode greedily.
 
+    *said* is what the model is known to say first, where no grammar holds it.
     *free* is what decoding without the grammar gave for the same prompt: as long as the grammar allows its tokens
     they are what it would have chosen, so only what comes after the first that it refuses is computed.
     *guess* is a reply that this one may resemble: several of its tokens are looked at in one pass of the model, and
@@ -145,6 +147,23 @@ def greedy(
         if walked.stopped:
             return walked
         tokens += walked.tokens
+    elif said:
+        known_start = _until_end(model, said[:limit])
+        if known_start.stopped:
+            return known_start
+        tokens += known_start.tokens
+    return _go_on(model, prompt, tokens, limit, grammar, guess)
+
+
+def _go_on(
+    model: Model,
+    prompt: Sequence[int],
+    tokens: list[int],
+    limit: int,
+    grammar: Grammar | None,
+    guess: Sequence[int],
+) -> Decoded:
+    """Decode what comes after *tokens*, up to *limit* of them in all."""
     draft = _Draft(guess)
     for token in tokens:
         draft.hear(token)
@@ -162,6 +181,11 @@ def greedy(
             if token != expected:
                 break
     return Decoded(tuple(tokens))
+
+
+def _until_end(model: Model, tokens: Sequence[int]) -> Decoded:
+    end = next((place for place, token in enumerate(tokens) if model.ends(token)), None)
+    return Decoded(tuple(tokens)) if end is None else Decoded(tuple(tokens[:end]), tokens[end])
 
 
 def _walk(model: Model, grammar: Grammar, known: Sequence[int]) -> Decoded:

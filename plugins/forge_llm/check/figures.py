@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Bound = float | bool
 
-SAME = ("token_ids_equal", "template_equal", "end_token_equal")
-"""What is either so or not."""
+SAME = ("template_equal", "tokenizer_equal", "token_ids_equal", "end_token_equal", "weights_equal")
+"""What is either so or not, of a file beside the model that it was made of."""
 
 SHARES = (
     "json_valid",
@@ -30,16 +30,31 @@ SHARES = (
     "label_in_range_free",
     "stopped_free",
     "accuracy",
+    "accuracy_free",
+    "macro_f1",
+    "macro_f1_free",
     "accuracy_of_commonest",
     "agreement",
 )
 """Shares from 0 to 1: more is better."""
 
+POSITIONS = ("ends", "answer_top1", "top1", "top1_answers")
+"""Shares of positions: where the wanted answer ends the end is likeliest; its tokens are; both models say the same."""
+
+LOSSES = ("answer_loss", "perplexity", "kl", "kl_answers")
+"""Nats of a wanted token and their exponential, nats from the other model: less is better."""
+
+MEASURED = ("tokens_per_second", "prompt_tokens_per_second", "seconds_per_row", "load_seconds", "peak_memory_mb")
+"""What differs from machine to machine: it lies in the run record, not in the receipt."""
+
 ROWS = "rows"
 DISTINCT = "distinct_replies"
 """How many different labellings were said: 1 is a model that says the same to everybody."""
-ACCURACY, MAE = "_accuracy", "_mae"
-"""Endings of the figures of single labels: a share, and a mean distance of integers (less is better)."""
+ACCURACY, F1, MAE = "_accuracy", "_f1", "_mae"
+"""Endings of the figures of single labels: shares, and a mean distance of integers (less is better)."""
+DISTANCES = ("mae", "mae_free")
+"""Mean distances over all integer labels."""
+_OF_LABELS = ("json_valid", "keys_exact", "label_in_range", "accuracy", "macro_f1")
 
 
 @attrs.frozen
@@ -56,27 +71,43 @@ class Reply:
     reference: str | None = None
 
 
-def names(labels: Labels) -> tuple[str, ...]:
-    """Return every figure's name, in the order of the report."""
+def names(labels: Labels | None) -> tuple[str, ...]:
+    """Return every figure's name, in the order of the report; without labels, of replies that are plain text."""
+    if labels is None:
+        plain = [name for name in SHARES if not name.startswith(_OF_LABELS) and not name.endswith("_free")]
+        return (ROWS, DISTINCT, *SAME, *plain, *POSITIONS, *LOSSES)
     single = [field.name + ACCURACY for field in labels.fields]
+    single += [field.name + F1 for field in labels.fields if field.few]
     single += [field.name + MAE for field in labels.fields if field.kind == "integer"]
-    return (ROWS, DISTINCT, *SAME, *SHARES, *single)
+    return (ROWS, DISTINCT, *SAME, *SHARES, *DISTANCES, *single, *POSITIONS, *LOSSES)
 
 
-def check_bounds(require: Mapping[str, Bound], labels: Labels) -> None:
-    """Raise `ValueError` for a bound on nothing, and for one that no figure can be compared with."""
+def is_share(name: str) -> bool:
+    """Say whether a figure lies between 0 and 1, more being better."""
+    return name in (*SHARES, *POSITIONS) or name.endswith((ACCURACY, F1))
+
+
+def check_bounds(require: Mapping[str, Bound], labels: Labels | None) -> None:
+    """Raise `ValueError` for a bound on nothing, and for one that no figure can be compared with.
+
+    ``Q4_K_M.accuracy`` is the figure of one file, ``reference.accuracy`` that of the model that it was made of.
+    """
     known = names(labels)
-    for name, bound in require.items():
+    for full, bound in require.items():
+        name = full.rpartition(".")[2]
         if name not in known:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"there is {', '.join(f'`{k}`' for k in known)}"
+            if name in MEASURED:
+                hint = "how fast a machine is, and how much it holds, is measured and can't be required"
             raise ValueError(f"there is no figure `{name}`; {hint}")
         if isinstance(bound, bool) is not (name in SAME):
             wanted = "true or false" if name in SAME else "a number"
             raise ValueError(f"the bound of `{name}` must be {wanted}, got `{str(bound).lower()}`")
-        share = name in SHARES or name.endswith(ACCURACY)
-        if bound < 0 or (share and bound > 1):
-            raise ValueError(f"the bound of `{name}` must be {'from 0 to 1' if share else '>= 0'}, got `{bound}`")
+        if bound < 0 or (is_share(name) and bound > 1):
+            raise ValueError(
+                f"the bound of `{name}` must be {'from 0 to 1' if is_share(name) else '>= 0'}, got `{bound}`"
+            )
 
 
 def judge(name: str, value: Any, require: Mapping[str, Bound], detail: str = "") -> Finding:
@@ -86,35 +117,66 @@ def judge(name: str, value: Any, require: Mapping[str, Bound], detail: str = "")
     bound = require[name]
     if value is None:
         return Finding(name, value, bound, passed=False, detail=detail or "nothing to measure it on")
-    passed = value == bound if name in SAME else value <= bound if name.endswith(MAE) else value >= bound
+    less = name in (*DISTANCES, *LOSSES) or name.endswith(MAE)
+    passed = value == bound if name in SAME else value <= bound if less else value >= bound
     return Finding(name, value, bound, passed=bool(passed), detail=detail)
 
 
-def figures(replies: Sequence[Reply], labels: Labels) -> dict[str, float | None]:
-    """Return every share and distance by name; None where there is nothing to measure it on."""
+def figures(replies: Sequence[Reply], labels: Labels | None) -> dict[str, float | None]:
+    """Return every share and distance by name; None where there is nothing to measure it on.
+
+    Without *labels* the replies are plain text, and ``agreement`` is the share that the reference says word by word.
+    """
+    found: dict[str, float | None] = {"stopped": _share(reply.stopped for reply in replies)}
+    if labels is None:
+        found[DISTINCT] = len({reply.text for reply in replies})
+        found["agreement"] = _share(r.text == r.reference for r in replies if r.reference is not None)
+        return {name: None if value is None else round(value, 6) for name, value in found.items()}
     held = [parse_reply(reply.text) for reply in replies]
     free = [parse_reply(reply.free) for reply in replies]
     wanted = [parse_reply(reply.expected) for reply in replies]
     compared = [(parse_reply(reply.reference), said) for reply, said in zip(replies, held, strict=True)
                 if reply.reference is not None]  # fmt: skip
-    found: dict[str, float | None] = {}
     for ending, parsed in (("", held), ("_free", free)):
+        pairs = list(zip(wanted, parsed, strict=True))
         found["json_valid" + ending] = _share(each is not None for each in parsed)
         found["keys_exact" + ending] = _share(each is not None and labels.keys_exact(each) for each in parsed)
         found["label_in_range" + ending] = _share(each is not None and labels.in_range(each) for each in parsed)
-    found["stopped"] = _share(reply.stopped for reply in replies)
+        found["accuracy" + ending] = _equal(pairs, labels.names)
+        found["macro_f1" + ending] = _mean(macro_f1(pairs, field.name) for field in labels.fields if field.few)
+        found["mae" + ending] = _mean(
+            _distance(pairs, field.name) for field in labels.fields if field.kind == "integer"
+        )
     found["stopped_free"] = _share(reply.free_stopped for reply in replies)
-    pairs = list(zip(wanted, held, strict=True))
-    found["accuracy"] = _equal(pairs, labels.names)
     found["accuracy_of_commonest"] = _equal([(each, _commonest(wanted, labels.names)) for each in wanted], labels.names)
     found["agreement"] = _equal(compared, labels.names)
     found[DISTINCT] = len({json.dumps(each, sort_keys=True) for each in held})
-    for name in labels.names:
-        found[name + ACCURACY] = _equal(pairs, (name,))
+    pairs = list(zip(wanted, held, strict=True))
     for field in labels.fields:
+        found[field.name + ACCURACY] = _equal(pairs, (field.name,))
+        if field.few:
+            found[field.name + F1] = macro_f1(pairs, field.name)
         if field.kind == "integer":
             found[field.name + MAE] = _distance(pairs, field.name)
     return {name: None if value is None else round(value, 6) for name, value in found.items()}
+
+
+def macro_f1(pairs: Sequence[tuple[dict[str, Any] | None, dict[str, Any] | None]], key: str) -> float | None:
+    """Return the mean F1 of one label over the values that were wanted or said, each counting the same.
+
+    The F1 of a value is twice the rows where it was both, by the rows where it was wanted plus those where it was said.
+    """
+    both: Counter[str] = Counter()
+    either: Counter[str] = Counter()
+    for wanted, said in pairs:
+        if wanted is None or key not in wanted:
+            continue
+        right, given = json.dumps(wanted[key]), None if said is None or key not in said else json.dumps(said[key])
+        either[right] += 1
+        if given is not None:
+            either[given] += 1
+            both[right] += right == given
+    return _mean(2 * both[value] / count for value, count in either.items())
 
 
 def _commonest(wanted: Sequence[dict[str, Any] | None], keys: Sequence[str]) -> dict[str, Any]:
@@ -126,6 +188,11 @@ def _commonest(wanted: Sequence[dict[str, Any] | None], keys: Sequence[str]) -> 
 def _share(hits: Iterable[bool]) -> float | None:
     values = list(hits)
     return sum(values) / len(values) if values else None
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _equal(pairs: Iterable[tuple[dict[str, Any] | None, dict[str, Any] | None]], keys: Sequence[str]) -> float | None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from forge import File
 
+DEFAULT = "student_labels.json"
+
 WIDEST = 1000
 """So many values of an integer range become alternatives of a grammar, and no more."""
 
@@ -43,6 +45,11 @@ class Label:
     most: float | None = None
     shortest: int = 0
     longest: int | None = None
+
+    @property
+    def few(self) -> bool:
+        """Say whether the values can be told one by one: a class each."""
+        return self.choices is not None or self.kind == "boolean"
 
     def holds(self, value: Any) -> bool:
         """Say whether *value* has the type and lies in the range; True is no 1, and 1.0 no 1."""
@@ -105,19 +112,21 @@ def read_labels(schema: File | None) -> Labels:
 
     Raises `ValueError` for a schema that says more than is checked here: a keyword that nobody looks at is a lie.
     """
-    if schema is None:
-        text = files("forge_llm.check").joinpath("student_labels.json").read_text(encoding="utf-8")
-        name = "student_labels.json"
-    else:
-        text, name = schema.read_text(), schema.name
+    name = DEFAULT if schema is None else schema.name
+    return labels_of(read_schema(schema), name)
+
+
+def read_schema(schema: File | None) -> Any:
+    """Return the JSON Schema itself."""
+    text = files("forge_llm.check").joinpath(DEFAULT).read_text(encoding="utf-8") if schema is None else None
     try:
-        parsed = json.loads(text)
+        return json.loads(schema.read_text() if schema is not None else str(text))
     except ValueError as error:
-        raise ValueError(f"`{name}` is not JSON: {error}") from error
-    return _labels(parsed, name)
+        raise ValueError(f"`{schema.name if schema else DEFAULT}` is not JSON: {error}") from error
 
 
-def _labels(schema: Any, name: str) -> Labels:
+def labels_of(schema: Any, name: str = DEFAULT) -> Labels:
+    """Return the labels that a JSON Schema describes; *name* is what messages call it."""
     if not isinstance(schema, dict) or schema.get("type") != "object" or not schema.get("properties"):
         raise ValueError(f"`{name}` must be the schema of an object with properties")
     unknown = sorted(schema.keys() - _OBJECT)

@@ -32,6 +32,7 @@ class LocalModel:
         self.path = path
         self.api = llama_cpp
         self.errors: list[str] = []
+        self.damaged = ""  # the first tensor that is known not to be the model's
         self._stack = ExitStack()
         self._stack.enter_context(llama_log(self._hear))
         llama_cpp.llama_backend_init()
@@ -109,6 +110,10 @@ class LocalModel:
         if rest:
             yield rest
 
+    def name(self, token: int) -> str:
+        """Return a token as the vocabulary writes it."""
+        return self._text_of(token) if 0 <= token < self.size else "none"
+
     def ends(self, token: int) -> bool:
         """Say whether *token* ends a reply."""
         return bool(self.api.llama_vocab_is_eog(self.vocabulary, token))
@@ -183,13 +188,16 @@ class Reader:
             stop = min(start + BATCH, len(ids))
             wanted = range(max(len(ids) - count, start), stop)
             self._run(ids, range(start, stop), wanted)
-            for place in wanted:
-                row = self._api.llama_get_logits_ith(self._context, place - start)
-                found.append(np.ctypeslib.as_array(row, (self.model.size,)).copy())
+            if wanted:  # the rows lie one behind the other, in the order of the batch
+                rows = self._api.llama_get_logits_ith(self._context, wanted[0] - start)
+                found.append(np.ctypeslib.as_array(rows, (len(wanted), self.model.size)).copy())
         self._held = ids
-        logits = np.stack(found)
+        logits = found[0] if len(found) == 1 else np.concatenate(found)
         if not np.isfinite(logits).all():
-            raise StepError(f"`{self.model.path.name}` gives logits that are no numbers: its weights are damaged")
+            raise StepError(
+                f"`{self.model.path.name}` gives logits that are no numbers: its weights are damaged",
+                hint=self.model.damaged or None,
+            )
         return logits
 
     def _run(self, ids: Sequence[int], places: range, wanted: range) -> None:
@@ -207,8 +215,8 @@ class Reader:
             raise StepError(f"llama.cpp can't run `{self.model.path.name}`: status {status}, {self.model.reason()}")
 
 
-def shared_start(left: Sequence[int], right: Sequence[int]) -> int:
-    """Return how many token ids two lists share at their start."""
+def shared_start(left: Sequence[object], right: Sequence[object]) -> int:
+    """Return how many token ids (or characters) two sequences share at their start."""
     short = min(len(left), len(right))
     if left[:short] == right[:short]:
         return short

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from forge_llm.chat_format import load_tokenizer
@@ -31,9 +32,22 @@ class ReferenceModel:
         """Return the text of *tokens*."""
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    @property
+    def ends_known(self) -> tuple[int, ...]:
+        """Return the tokens that end a reply, the tokenizer's own first, without reading the weights."""
+        path = self.folder / "generation_config.json"
+        ends = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+        several = [self.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])]
+        return tuple(dict.fromkeys(token for token in several if token is not None))
+
     def ends(self, token: int) -> bool:
         """Say whether *token* ends a reply."""
         return token in self._ends
+
+    def rewind(self, count: int) -> None:
+        """Forget all but the first *count* tokens."""
+        if count < len(self._held):
+            self._held = self._held[:count] if self._forget(len(self._held) - count) else []
 
     def logits_after(self, ids: Sequence[int], count: int = 1) -> Any:
         """Return the logits after each of the last *count* ids; what is shared with the last call stays cached."""

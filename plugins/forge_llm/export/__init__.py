@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import forge
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -56,8 +57,8 @@ def forge_register(register: forge.Register) -> None:
 
 
 @forge.hookimpl
-def forge_chat(path: Path, system: str | None) -> forge.Chat | None:
-    """Open a GGUF file, or a folder that holds one or a whole Hugging Face model."""
+def forge_chat(path: Path, system: str | None, inputs: Mapping[str, Path], temperature: float) -> forge.Chat | None:
+    """Open a GGUF file, or a folder that holds one, a whole Hugging Face model, or an adapter over its ``base``."""
     from forge_llm.local_chat import open_chat
 
-    return open_chat(path, system)
+    return open_chat(path, system, inputs.get("base"), temperature)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+_ALIGNMENT = 32
+"""Where the header names no other."""
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -28,6 +30,25 @@ def read_header(path: Path) -> dict[str, Any]:
             return dict((_string(file), _value(file, _number(file, "I"))) for _ in range(count))  # noqa: C402 - order
         except (struct.error, KeyError, UnicodeDecodeError) as error:
             raise forge.StepError(f"the header of `{path.name}` is damaged or cut short") from error
+
+
+def read_tensors(path: Path) -> dict[str, tuple[int, tuple[int, ...], int]]:
+    """Return each tensor's ggml type, its shape (rows last, as ggml counts) and where its data begin in the file."""
+    with path.open("rb") as file:
+        try:
+            file.seek(8)
+            tensors, count = _number(file, "Q"), _number(file, "Q")
+            entries = dict((_string(file), _value(file, _number(file, "I"))) for _ in range(count))  # noqa: C402 - order
+            found = {}
+            for _ in range(tensors):
+                name, dimensions = _string(file), _number(file, "I")
+                shape = tuple(_number(file, "Q") for _ in range(dimensions))
+                found[name] = (_number(file, "I"), shape, _number(file, "Q"))
+        except (struct.error, KeyError, UnicodeDecodeError) as error:
+            raise forge.StepError(f"the header of `{path.name}` is damaged or cut short") from error
+        alignment = entries.get("general.alignment", _ALIGNMENT)
+        data = -(-file.tell() // alignment) * alignment
+    return {name: (kind, shape, data + offset) for name, (kind, shape, offset) in found.items()}
 
 
 def _number(file: BinaryIO, form: str) -> Any:

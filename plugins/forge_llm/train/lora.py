@@ -134,7 +134,7 @@ class LoraTrainer:
             run.log(f"goes on after step {done}, {saved.samples} samples")
         elif held_out:
             curve = [{"step": 0, "samples": 0, **self._evaluate(team, model, held_out)}]
-            run.measure(**curve[0])
+            run.point(**curve[0])
 
         # The loop.
         model.model.train()
@@ -179,7 +179,7 @@ class LoraTrainer:
             if held_out and (step == steps or (self.eval_every and step % self.eval_every == 0)):
                 point |= self._evaluate(team, model, held_out)
             curve.append(point)
-            run.measure(**point, tokens_per_second=round(speed, 1))
+            run.point(**point, tokens_per_second=round(speed, 1))
             run.progress(step, steps, loss=round(loss, 4), tokens_per_second=round(speed))
 
             # What it keeps, and whether it goes on.

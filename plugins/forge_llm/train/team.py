@@ -142,7 +142,7 @@ class _Relay:
         return bool(self.stop.is_set())
 
     def __getattr__(self, name: str) -> Any:
-        if name not in {"progress", "measure", "log", "warn"}:
+        if name not in {"progress", "point", "log", "warn"}:
             raise AttributeError(name)
         return lambda *words, **figures: self.news.put((name, words, figures)) if self.first else None
 
