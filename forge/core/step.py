@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from forge.core.files import Files
 
 
+PREVIOUS = "previous"
+"""The input by which a step that asks for it is given a part of what it made last."""
+
+
 @attrs.frozen
 class Input:
     """Join a step's input *name* to another step's artifact, or to one *part* of it."""
@@ -65,7 +69,8 @@ class Step:
     ``instance`` is the plugin's class with its parameters; ``params`` are the same as canonical JSON values,
     without defaults, settings and files; ``files`` are the files it reads from outside the store; ``destination``
     is where in the user's own tree its artifact is put, relative to the project.
-    A step that is known from an earlier build has no ``instance``.
+    A step that is known from an earlier build has no ``instance``. ``previous`` names the part of its last result that
+    it is given, as the input `PREVIOUS`, to compare with.
     """
 
     name: str
@@ -83,6 +88,7 @@ class Step:
     heavy: bool = False
     network: bool = False
     destination: str | None = None
+    previous: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:

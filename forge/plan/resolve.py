@@ -240,6 +240,7 @@ def _step(
         heavy=found.heavy,
         network=found.network,
         destination=instance.destination() if callable(getattr(instance, "destination", None)) else None,
+        previous=found.previous,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge.core.errors import CheckFailed, StepError
+from forge.core.step import PREVIOUS
 from forge.plugin.context import write_rows
 from forge.plugin.registry import MOST_REJECTS
 from forge.run.rowwise import transform_rows
@@ -196,7 +197,7 @@ def receipt_of(
         member: digest
         for name, members in files.items()
         for member, digest in members.items()
-        if chosen is None or inputs[name].path / member in chosen
+        if (name != PREVIOUS if chosen is None else inputs[name].path / member in chosen)
     }
     return {
         "check": use,
