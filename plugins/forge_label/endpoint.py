@@ -121,7 +121,7 @@ class OpenAI(Remote):
     ``attempts`` bounds how often a refused reply is asked for again, ``retries`` how often an unanswered request is,
     ``completeness`` the share of rows that must come out labelled. ``requests_per_minute`` and ``tokens_per_minute``
     keep to a provider's limits; ``most_tokens`` and ``most_money`` (by ``prices``, a table of ``{ input, output }``
-    for a million tokens of each model) stop one build.
+    for a million tokens of each model) stop one build; so do the first ``most_refused`` rows if all are refused.
     """
 
     async def ask(self, request: forge.Request) -> forge.Reply:
