@@ -123,8 +123,8 @@ class Budget:
 
     A request is thought to cost what the others of its stage did, or before any was answered what it may cost at
     most: its prompt by characters, counted high, and a reply of ``max_tokens``. Where a stage says no bound, the first
-    goes alone. One that would break a cap waits until something in flight is answered, which mostly costs less than it might; if
-    nothing is in flight, the cap is reached. A first request is always sent, so that a cap can't forbid to learn.
+    goes alone. One that would break a cap waits until something in flight is answered, which mostly costs less than it
+    might; if nothing is in flight, the cap is reached. A first request is always sent: a cap can't forbid to learn.
     """
 
     limits: Limits

@@ -49,4 +49,4 @@ class Batch(Remote):
     def _desk(self) -> Desk:
         from forge_label.desk import Desk
 
-        return Desk(Connection(self.base_url, self.key_env, self.timeout), self.window, self.size, self.poll)
+        return Desk(Connection(self.address, self.provided.key_env, self.timeout), self.window, self.size, self.poll)
