@@ -229,7 +229,8 @@ class Asking:
         try:
             share = await self.budget.admit(stage, request, lambda: self.halt is not None or self.stop is not None)
             if not isinstance(share, Share):
-                self.halt = self.halt or (share and (share, "raise the cap to go on"))
+                if share is not None and self.halt is None:
+                    self.halt = (share, "raise the cap to go on")
                 return None
             try:
                 reply = await stage.ask(request)

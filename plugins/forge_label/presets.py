@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 import attrs
-from attrs.validators import in_, instance_of, min_len, optional
+from attrs.validators import in_, min_len, optional
 
 import forge
 
@@ -30,9 +30,9 @@ def plain_address(_owner: object, _field: object, value: str) -> None:
 class Preset:
     """Say where a provider is, which variable holds its key, and which model answers in which form."""
 
-    base_url: str | None = attrs.field(default=None, validator=optional([instance_of(str), plain_address]))
-    model: str | None = attrs.field(default=None, validator=optional([instance_of(str), min_len(1)]))
-    key_env: str | None = attrs.field(default=None, validator=optional([instance_of(str), min_len(1)]))
+    base_url: str | None = attrs.field(default=None, validator=optional(plain_address))
+    model: str | None = attrs.field(default=None, validator=optional(min_len(1)))
+    key_env: str | None = attrs.field(default=None, validator=optional(min_len(1)))
     structured: Structured = attrs.field(default="json_schema", validator=in_(FORMS))
 
     @classmethod
@@ -58,7 +58,10 @@ class Preset:
         if unknown:
             known = ", ".join(f"`{name}`" for name in attrs.fields_dict(cls))
             raise ValueError(f"the preset `{file.name}` can't say `{unknown[0]}`; it may hold {known}")
+        for name, value in values.items():
+            if not isinstance(value, str):
+                raise ValueError(f"the preset `{file.name}`: `{name}` must be a string, got `{value}`")
         try:
             return cls(**values)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ValueError(f"the preset `{file.name}`: {error.args[0]}") from None
