@@ -11,6 +11,7 @@ import click
 
 from forge.cli import options
 from forge.core.errors import UsageError
+from forge.core.step import split_reference
 
 if TYPE_CHECKING:
     from forge.plugin.discovery import Registry
@@ -51,7 +52,7 @@ def command(
         _talk(_open(registry, path, model, system), message)
         return
     project = options.open_project(model, sets, store_path)
-    tree = project.store.tree(project.record(step).tree).part(step.partition(".")[2])
+    tree = project.store.tree(project.record(step).tree).part(split_reference(step)[1])
     with project.store.staging() as staging:
         project.store.checkout(tree, staging / "model")
         _talk(_open(registry, staging / "model", f"{model} {step}", system), message)

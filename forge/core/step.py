@@ -31,6 +31,13 @@ class Input:
         return f"{self.step}.{self.part}" if self.part else self.step
 
 
+def split_reference(reference: str) -> tuple[str, str]:
+    """Return the step and the part that a reference names; dots in the brackets of a sweep's point part nothing."""
+    start = reference.find("]") + 1 if "[" in reference.partition(".")[0] else 0
+    step, _, part = reference[start:].partition(".")
+    return reference[:start] + step, part
+
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 

@@ -60,7 +60,7 @@ class Preset:
             raise ValueError(f"the preset `{file.name}` can't say `{unknown[0]}`; it may hold {known}")
         for name, value in values.items():
             if not isinstance(value, str):
-                raise ValueError(f"the preset `{file.name}`: `{name}` must be a string, got `{value}`")
+                raise ValueError(f"the preset `{file.name}`: `{name}` must be a string, got `{value}`")  # noqa: TRY004 - a manifest's problem
         try:
             return cls(**values)
         except ValueError as error:
