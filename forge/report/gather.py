@@ -12,9 +12,10 @@ from forge.core.errors import StoreError
 from forge.plan.forecast import forecast
 from forge.plugin.context import TABLE
 from forge.report import flow, graph
-from forge.report.content import Reason, Report, StepReport, Table
-from forge.report.members import Receipt, members_of, receipt_of
+from forge.report.content import Reason, Report, StepReport, SweepReport, Table
+from forge.report.members import Receipt, members_of, overlaid, receipt_of, training_points
 from forge.report.samples import Change, changes_of, rows_of
+from forge.report.sweeps import compare
 from forge.report.tables import columns_of
 from forge.report.words import figure, unplaced
 
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from forge.core.step import Step
     from forge.plan.forecast import Forecast
     from forge.plan.graph import Graph
+    from forge.plan.sweep import Sweep
     from forge.store.base import Store
 
+_LINES = 8
+"""Training runs of a sweep that stand in one picture, the best of them."""
 _MARKS = re.compile(r"`{1,2}([^`]+)`{1,2}|\*(\w+)\*")
 
 
@@ -47,7 +51,22 @@ def gather(found: Graph, store: Store) -> Report:
         steps,
         graph.draw({name: entry.step.needs for name, entry in entries.items()}),
         flow.draw([rows for entry in entries.values() if (rows := _rows(entry.step, records)) is not None]),
+        [_sweep(sweep, entries, records, store) for sweep in found.sweeps.values()],
     )
+
+
+def _sweep(
+    sweep: Sweep, entries: Mapping[str, Forecast], records: Mapping[str, Record | None], store: Store
+) -> SweepReport:
+    found = compare(sweep, records, {name: entry.will == "hit" for name, entry in entries.items()}, store)
+    runs = {}
+    for point in found.ranked:
+        record = records.get(point.step)
+        tree = store.complete(record.tree) if record is not None else None
+        if tree is not None and (points := training_points(store, tree)):
+            runs[point.label] = points
+    shown = dict(list(runs.items())[:_LINES])
+    return SweepReport(sweep.name, found, overlaid(shown), len(runs) - len(shown))
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -184,6 +185,31 @@ def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
     if all(name.lstrip("-").isdecimal() for name in counts):
         return {name: counts[name] for name in sorted(counts, key=int)}
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def training_points(store: Store, tree: Tree) -> list[dict[str, Any]]:
+    """Return the points of the training run that a tree holds, from the first member that has any."""
+    for name, member in sorted(tree.members.items()):
+        if name.endswith(".jsonl") and member.size <= _MOST_LINES:
+            with suppress(OSError, ValueError, StoreError):
+                entries = [json.loads(line) for line in store.read_object(member).splitlines() if line.strip()]
+                if entries and all(isinstance(each, dict) and _number(each.get(_STEP)) for each in entries):
+                    return entries
+    return []
+
+
+def overlaid(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Curve]:
+    """Return a chart of each figure, with a line for each of several training runs."""
+    names = dict.fromkeys(name for points in runs.values() for p in points for name, v in p.items() if _number(v))
+    charts = [
+        curve_of(
+            name.replace("_", " "),
+            {run: [(p[_STEP], p[name]) for p in points if _number(p.get(name))] for run, points in runs.items()},
+        )
+        for name in sorted(names, key=lambda n: (n != "eval_loss", n != "loss"))
+        if name not in _BESIDE
+    ]
+    return [chart for chart in charts if chart is not None]
 
 
 def curves_of(points: Sequence[Mapping[str, Any]]) -> list[Curve]:

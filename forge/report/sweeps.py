@@ -31,6 +31,11 @@ class PointReport:
     seconds: float | None = None
     best: bool = False
 
+    @property
+    def label(self) -> str:
+        """Return what was swept in few words."""
+        return ", ".join(f"{name} {value}" for name, value in self.shown.items())
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return attrs.asdict(self)
@@ -48,6 +53,12 @@ class Comparison:
     def axes(self) -> list[str]:
         """Return the names of what was swept."""
         return list(dict.fromkeys(name for point in self.points for name in point.shown))
+
+    @property
+    def ranked(self) -> list[PointReport]:
+        """Return the points, the best first where there is a figure to tell it by."""
+        sign = 1 if self.lowest else -1
+        return sorted(self.points, key=lambda p: sign * p.figures.get(self.metric, sign * math.inf))
 
     def columns(self, most: int) -> list[str]:
         """Return the figures worth a column: the one that tells the best, then those in which points differ."""

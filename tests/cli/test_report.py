@@ -101,7 +101,7 @@ def test_a_step_that_changes_text_shows_it_before_and_after(page):
 
 def test_curves_receipts_pictures_and_digests_are_there(page):
     fit = section(page, "fit")
-    assert fit.count("<polyline") == 3  # the loss, its evaluation, the learning rate
+    assert fit.count("<polyline") == 4  # the loss, its evaluation, the learning rate, the throughput
     assert "data:image/png;base64," in fit
     assert "learned nothing" in fit
     receipt = section(page, "receipt")
@@ -216,9 +216,38 @@ CONTRAST = """() => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def swept(mill):
+    """Give the page of a sweep of more training runs than have a colour each."""
+    mill.manifest(MANIFEST + SWEEP, "swept.toml")
+    built = mill.forge("build", "swept.toml", "--json")
+    assert built.exit_code == 0, built.stderr
+    assert mill.forge("report", "swept.toml", "out/swept.html").exit_code == 0
+    return (mill.root / "out/swept.html").read_text(encoding="utf-8")
+
+
+SWEEP = """
+    [trainers.fit.sweep]
+    steps = [10, 20, 30]
+    slope = [0.5, 0.4, 0.3]
+    lowest = "loss"
+    """
+
+
+def test_the_runs_of_a_sweep_stand_in_one_picture_for_each_figure(swept):
+    part = swept[swept.index("Sweep of fit") : swept.index('<section class="step')]
+    assert re.findall(r'class="what">([^<]+)<', part) == ["eval loss", "loss", "learning rate", "rows a second"]
+    assert part.count("<polyline") == 4 * 8
+    assert "of the first 8 runs, the best first; 1 more are in the steps below" in part
+    assert part.count(">the best</a>") == 1
+    assert re.search(r"steps 30, slope 0\.5: ", part)
+
+
 @needs_chromium
-def test_in_a_browser_it_fits_any_screen_in_light_and_dark_and_asks_for_nothing(mill, page):
-    path = mill.root / "out/page.html"
+@pytest.mark.parametrize("name", ["page", "swept"])
+def test_in_a_browser_it_fits_any_screen_in_light_and_dark_and_asks_for_nothing(mill, page, swept, name):
+    assert page != swept
+    path = mill.root / f"out/{name}.html"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         shades = set()
