@@ -49,10 +49,26 @@ def gather(found: Graph, store: Store) -> Report:
         manifest.name,
         manifest.path.name,
         steps,
-        graph.draw({name: entry.step.needs for name, entry in entries.items()}),
+        _graph(entries, found.sweeps),
         flow.draw([rows for entry in entries.values() if (rows := _rows(entry.step, records)) is not None]),
         [_sweep(sweep, entries, records, store) for sweep in found.sweeps.values()],
     )
+
+
+def _graph(entries: Mapping[str, Forecast], sweeps: Mapping[str, Sweep]) -> graph.Picture:
+    """Draw the steps, of a sweep one box for all its points."""
+    stands: dict[str, str] = {}
+    called = {}
+    for sweep in sweeps.values():
+        first = sweep.name if sweep.name in entries else sweep.points[0].step
+        stands |= {point.step: first for point in sweep.points}
+        called[first] = f"{sweep.name} × {len(sweep.points)}"
+    needs: dict[str, dict[str, None]] = {}
+    for name, entry in entries.items():
+        box = stands.get(name, name)
+        before = (stands.get(need, need) for need in entry.step.needs)
+        needs.setdefault(box, {}).update(dict.fromkeys(need for need in before if need != box))
+    return graph.draw(needs, called)
 
 
 def _sweep(
