@@ -16,8 +16,10 @@ from forge.plugin.registry import Register, StepType
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
-    from forge.plugin.protocols import Chat
+    from forge.plugin.context import Artifact, Run
+    from forge.plugin.protocols import Chat, Evaluation
 
 GROUP = "forge"
 
@@ -123,6 +125,17 @@ class Registry:
         for namespace in sorted(self.namespaces):
             self.plugin(namespace)
         found: Chat | None = self.manager.hook.forge_chat(path=path, system=system)
+        return found
+
+    def evaluate(
+        self, model: Artifact, inputs: Mapping[str, Artifact], data: Artifact, how: Evaluation, run: Run
+    ) -> Mapping[str, Any] | None:
+        """Score *model* with the first plugin that can; every installed plugin is asked."""
+        for namespace in sorted(self.namespaces):
+            self.plugin(namespace)
+        found: Mapping[str, Any] | None = self.manager.hook.forge_eval(
+            model=model, inputs=inputs, data=data, how=how, run=run
+        )
         return found
 
     def all(self) -> dict[str, StepType]:
