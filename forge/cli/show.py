@@ -122,7 +122,7 @@ def _sweep(project: Project, sweep: Sweep, *, as_json: bool) -> None:
     records = {name: entry.record for name, entry in entries.items()}
     found = compare(sweep, records, {name: entry.will == "hit" for name, entry in entries.items()}, project.store)
     if as_json:
-        document = {
+        document: dict[str, Any] = {
             "sweep": sweep.name,
             "metric": found.metric or None,
             "lowest": found.lowest if found.metric else None,
