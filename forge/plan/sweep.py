@@ -77,7 +77,8 @@ def named(sweeps: Mapping[str, Sweep], target: str) -> list[str]:
 
 def expand(manifest: Manifest) -> tuple[Manifest, dict[str, Sweep], list[Problem]]:
     """Return *manifest* with a step for each point, the sweeps by their steps' names, and what is wrong with them."""
-    if not any("sweep" in table.values or "[" in str(table.values.get("from")) for table in manifest.steps):
+    swept = any("sweep" in table.values for table in manifest.steps)
+    if not swept and not any("[" in each for table in manifest.steps for each in _references(table.values.get("from"))):
         return manifest, {}, []
     expander = _Expander(manifest, {table.name: table for table in manifest.steps})
     steps = tuple(step for table in manifest.steps for step in expander.steps_of(table))
@@ -190,6 +191,10 @@ class _Expander:
             return
         sweep = self.sweeps[table.name]
         swept = {name: table.place_of("sweep") for spot in spots for name in spot.values}
+        for name in swept:
+            if table.place_of(name).file.startswith("--set ") and name in table.places:
+                message = f"`--set {table.name}.{name}` changes nothing: `{name}` is swept"
+                self.problem(table, name, message, f"set `{table.name}.sweep.{name}`")
         for spot, point in zip(spots, sweep.points, strict=True):
             own = self._with_inputs(table, {**values, **spot.values}, spot.labels)
             yield attrs.evolve(table, name=point.step, values=own, places={**table.places, **swept})

@@ -166,3 +166,12 @@ def test_a_sweep_that_is_wrong_is_told_once_what_is_wrong_in_it(plan, sweep, mes
 def test_a_target_names_the_best_all_points_or_some(plan, target, steps):
     assert steps == len(plan(BEST + FIT, targets=[target]).steps) - 1
     assert 4 == len(plan(GRID, targets=["keep"]).steps) - 1
+
+
+def test_setting_what_is_swept_is_told_to_change_nothing(plan):
+    with pytest.raises(ManifestError) as caught:
+        plan(GRID, "keep.least=3")
+    [problem] = caught.value.problems
+    assert "`--set keep.least` changes nothing: `least` is swept" == problem.message
+    assert "set `keep.sweep.least`" == problem.hint
+    assert 2 == len(plan(GRID, "keep.sweep.least=[3]").sweeps["keep"].points)
