@@ -13,7 +13,7 @@ from forge.plan.forecast import forecast
 from forge.plugin.context import TABLE
 from forge.report import flow, graph
 from forge.report.content import Reason, Report, StepReport, SweepReport, Table
-from forge.report.members import Receipt, members_of, overlaid, receipt_of, training_points
+from forge.report.members import Receipt, curves_of, members_of, overlaid, receipt_of, timings, training_points
 from forge.report.samples import Change, changes_of, rows_of
 from forge.report.sweeps import compare
 from forge.report.tables import columns_of
@@ -79,8 +79,8 @@ def _sweep(
     for point in found.ranked:
         record = records.get(point.step)
         tree = store.complete(record.tree) if record is not None else None
-        if tree is not None and (points := training_points(store, tree)):
-            runs[point.label] = points
+        if record is not None and tree is not None and (points := training_points(store, tree)):
+            runs[point.label] = [*points, *timings(store, record.key, points)]
     shown = dict(list(runs.items())[:_LINES])
     return SweepReport(sweep.name, found, overlaid(shown), len(runs) - len(shown))
 
@@ -137,12 +137,13 @@ class _Gathering:
         if tree is None:
             return known
         members = members_of(self.store, tree)
+        timed = curves_of(timings(self.store, record.key, training_points(self.store, tree)))
         tables, damaged = self._tables(record, tree)
         return attrs.evolve(
             known,
             tables=tables,
             changes=[] if damaged else self._changes(record, tree),
-            members=attrs.evolve(members, damaged=[*members.damaged, *damaged]),
+            members=attrs.evolve(members, curves=[*members.curves, *timed], damaged=[*members.damaged, *damaged]),
             receipt=known.receipt or members.receipt,
         )
 

@@ -81,7 +81,6 @@ class Fit:
         for step in range(1, self.steps + 1):
             point = {"step": step, "samples": 4 * step, "loss": 2.5 / step**self.slope}
             point["learning_rate"] = 1e-4 * (1 - step / 50)
-            point["rows_a_second"] = 40 + step % 7
             if step % 10 == 0:
                 point["eval_loss"] = 2.6 / step**0.5
             points.append(point)

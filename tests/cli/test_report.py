@@ -101,13 +101,25 @@ def test_a_step_that_changes_text_shows_it_before_and_after(page):
 
 def test_curves_receipts_pictures_and_digests_are_there(page):
     fit = section(page, "fit")
-    assert fit.count("<polyline") == 4  # the loss, its evaluation, the learning rate, the throughput
+    assert fit.count("<polyline") == 3  # the loss, its evaluation, the learning rate
     assert "data:image/png;base64," in fit
     assert "learned nothing" in fit
     receipt = section(page, "receipt")
     assert re.search(r"json valid.*?0\.75.*?0\.5.*?✓ yes", receipt, re.DOTALL)
     assert "&lt;b&gt;who&lt;/b&gt;?" in receipt
     assert re.search(r"student-Q4_K_M\.gguf.*?<code[^>]*>[0-9a-f]{64}<", section(page, "gguf"), re.DOTALL)
+
+
+def test_what_a_run_wrote_beside_its_log_is_drawn_too(mill, page):
+    key = json.loads(mill.forge("show", "forge.toml", "fit", "--json").stdout)["key"]
+    folder = mill.store / "logs" / key
+    folder.mkdir()
+    points = [{"step": step, "loss": 9.0, "tokens_per_second": 100 + step} for step in (1, 2, 3, 2)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
+    fit = section(report(mill), "fit")
+    (folder / "metrics.jsonl").unlink()
+    assert fit.count("<polyline") == section(page, "fit").count("<polyline") + 1
+    assert re.search(r'class="what">tokens per second<.*?101 → 103', fit, re.DOTALL)
 
 
 def test_labels_are_counted(page):
@@ -236,8 +248,8 @@ SWEEP = """
 
 def test_the_runs_of_a_sweep_stand_in_one_picture_for_each_figure(swept):
     part = swept[swept.index("Sweep of fit") : swept.index('<section class="step')]
-    assert re.findall(r'class="what">([^<]+)<', part) == ["eval loss", "loss", "learning rate", "rows a second"]
-    assert part.count("<polyline") == 4 * 8
+    assert re.findall(r'class="what">([^<]+)<', part) == ["eval loss", "loss", "learning rate"]
+    assert part.count("<polyline") == 3 * 8
     assert "of the first 8 runs, the best first; 1 more are in the steps below" in part
     assert part.count(">the best</a>") == 1
     assert re.search(r"steps 30, slope 0\.5: ", part)
