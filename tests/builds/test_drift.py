@@ -110,3 +110,13 @@ def test_what_a_check_was_compared_with_outlives_a_collection_and_is_there_when_
     assert 0 == project.forge("lock", "forge.toml").exit_code
     again = project.forge("rebuild", "forge.toml", "--verify")
     assert 0 == again.exit_code, again.stdout + again.stderr
+
+
+def test_the_short_way_for_changed_data_compares_with_the_last_build_too(project):
+    for risky, ran in ((1, 2), (3, 2), (3, 0)):
+        write(project, risky)
+        built = project.forge("build", "forge.toml")
+        assert 0 == built.exit_code, built.stderr
+        assert ran == built.stdout.count(" ran ") - built.stdout.count(" ran in")
+    assert 0.2 == drift(project)["value"]
+    assert "hit" == project.build().statuses["believable"]
