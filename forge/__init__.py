@@ -28,6 +28,7 @@ _HOMES = {
     "write_rows": "forge.plugin.context",
     "hookimpl": "forge.plugin.hookspecs",
     "Chat": "forge.plugin.protocols",
+    "Evaluation": "forge.plugin.protocols",
     "Finding": "forge.plugin.protocols",
     "Notice": "forge.plugin.protocols",
     "Reject": "forge.plugin.protocols",
@@ -42,6 +43,7 @@ __all__ = [
     "Artifact",
     "Chat",
     "CheckFailed",
+    "Evaluation",
     "File",
     "Files",
     "Finding",
@@ -81,7 +83,7 @@ if TYPE_CHECKING:
     from forge.core.files import File, Files
     from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally, write_rows
     from forge.plugin.hookspecs import hookimpl
-    from forge.plugin.protocols import Chat, Finding, Notice, Reject, Reply, Request
+    from forge.plugin.protocols import Chat, Evaluation, Finding, Notice, Reject, Reply, Request
     from forge.plugin.registry import Register, most_rejects, setting
 
 

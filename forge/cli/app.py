@@ -27,6 +27,7 @@ COMMANDS = {
     "rebuild": "make everything again elsewhere, and compare it with the lock",
     "verify": "repeat a GGUF file's receipt with local inference",
     "chat": "talk to a model",
+    "eval": "score a model step on a table",
     "plugins": "list step types and their parameters",
     "store": "check, measure, clear and share the store",
 }

@@ -16,6 +16,7 @@ import click
 
 from forge.cli import options
 from forge.core.errors import StepError, UsageError
+from forge.core.step import split_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +81,7 @@ def command(
                     project.store.checkout(project.store.tree(tree), staging / "inputs" / name)
                     inputs[name] = staging / "inputs" / name
             path, named = staging / "model", f"{model} {step}"
-            project.store.checkout(project.store.tree(record.tree).part(step.partition(".")[2]), path)
+            project.store.checkout(project.store.tree(record.tree).part(split_reference(step)[1]), path)
         if kind is not None:
             path = _of_type(path, kind, named)
         chat = Registry().chat(path, None, inputs, temperature)

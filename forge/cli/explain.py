@@ -7,6 +7,7 @@ import json
 import click
 
 from forge.cli import options
+from forge.core.step import split_reference
 
 
 @click.command()
@@ -18,7 +19,7 @@ def command(*, manifest: str, step: str, sets: tuple[str, ...], store_path: str 
     from forge.plan.forecast import forecast
     from forge.plan.origins import origins
 
-    project = options.open_project(manifest, sets, store_path, (step.partition(".")[0],))
+    project = options.open_project(manifest, sets, store_path, (split_reference(step)[0],))
     name = project.step(step)
     entries = forecast(project.graph.closure([name]), project.store)
     entry = entries[name]

@@ -11,6 +11,7 @@ import click
 
 from forge.cli import options
 from forge.core.errors import UsageError
+from forge.core.step import split_reference
 from forge.plugin.context import REJECTS, TABLE
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def command(
     A DEST called `rejects` with such an ending gets the records that a source could not use.
     A DEST that names a file of the artifact gets that file; any other DEST is a folder for all files.
     """
-    project = options.open_project(manifest, sets, store_path, (step.partition(".")[0],))
+    project = options.open_project(manifest, sets, store_path, (split_reference(step)[0],))
     record = project.record(step)
-    tree = project.store.tree(record.tree).part(step.partition(".")[2])
+    tree = project.store.tree(record.tree).part(split_reference(step)[1])
     target = Path(destination)
     if not tree.members:
         parts = ", ".join(f"`{project.step(step)}.{part}`" for part in record.rows)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forge.cli import options
+from forge.core.step import split_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,7 @@ def _target(what: str, step: str | None, sets: tuple[str, ...], store_path: str 
     from forge.store.lineage import Lineage, Target
 
     if step is not None:
-        project = options.open_project(what, sets, store_path, (step.partition(".")[0],))
+        project = options.open_project(what, sets, store_path, (split_reference(step)[0],))
         return Lineage.read(project.store), Target("action", project.record(step).key)
     if sets:
         raise UsageError("`--set` wants a manifest and a step", hint="forge lineage MANIFEST STEP --set key=value")

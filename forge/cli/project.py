@@ -24,14 +24,19 @@ class Project:
     given: str = ""
 
     def step(self, name: str) -> str:
-        """Return the name of a step without its part; raise UsageError if there is none."""
+        """Return the name of a step without its part; raise UsageError if there is none, or several."""
         from forge.core.errors import UsageError
+        from forge.core.step import split_reference
         from forge.core.suggest import did_you_mean
+        from forge.plan.sweep import named
 
-        step = name.partition(".")[0]
-        if step not in self.graph.steps:
+        step = split_reference(name)[0]
+        meant = [each for each in named(self.graph.sweeps, step) if each in self.graph.steps]
+        if len(meant) > 1:
+            raise UsageError(f"`{step}` is a sweep of {len(meant)} points", hint=f"name one, such as `{meant[0]}`")
+        if not meant:
             raise UsageError(f"there is no step `{step}`", hint=did_you_mean(step, self.graph.steps))
-        return step
+        return meant[0]
 
     def record(self, name: str) -> Record:
         """Return the record of a step as its inputs are now; raise UsageError if it is not built."""

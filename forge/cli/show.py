@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forge.cli import options, show_tokens
+from forge.core.step import split_reference
 from forge.plugin.context import REJECTS, TABLE
 
 if TYPE_CHECKING:
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 
     from forge.cli.options import Project
     from forge.core.record import Record
+    from forge.plan.sweep import Sweep
 
 _WIDE = 100
+_FIGURES = 6
+"""Figures of a sweep's points that stand in a column; `--json` has all."""
 
 
 @click.command()
@@ -33,7 +37,10 @@ def command(
     from forge.cli.render import console, read_member, show_receipt
     from forge.cli.words import size_of
 
-    project = options.open_project(manifest, sets, store_path, (step.partition(".")[0],))
+    project = options.open_project(manifest, sets, store_path, (split_reference(step)[0],))
+    if step in project.graph.sweeps:
+        _sweep(project, project.graph.sweeps[step], as_json=as_json)
+        return
     record = _record(project, step)
     members = {name: read_member(project, record, name) for name in ("stats.json", "metrics.json", "receipt.json")}
     if as_json:
@@ -65,7 +72,8 @@ def command(
     if members["receipt.json"] is not None:
         show_receipt(members["receipt.json"], record.step, out, record.measured)
     _files(out, project, record)
-    for part in [step.partition(".")[2]] if "." in step else list(record.rows):
+    part_given = split_reference(step)[1]
+    for part in [part_given] if part_given else list(record.rows):
         _rows(out, project, record, part, count)
 
 
@@ -100,6 +108,42 @@ def _unlabelled(out: Console, left: Any, name: str) -> None:
         out.print(f"  row {row['row']:,} {row['state']}: {escape(str(row['reason']))}")
         if row["reply"]:
             out.print(f"    [dim]{escape(row['reply'])}[/]")
+
+
+def _sweep(project: Project, sweep: Sweep, *, as_json: bool) -> None:
+    """Print a sweep's points beside each other, the best of them marked."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from forge.cli.render import console
+    from forge.plan.forecast import forecast
+    from forge.report.sweeps import compare
+    from forge.report.words import figure
+
+    entries = forecast(project.graph, project.store)
+    records = {name: entry.record for name, entry in entries.items()}
+    found = compare(sweep, records, {name: entry.will == "hit" for name, entry in entries.items()}, project.store)
+    if as_json:
+        document: dict[str, Any] = {
+            "sweep": sweep.name,
+            "metric": found.metric or None,
+            "lowest": found.lowest if found.metric else None,
+        }
+        document["points"] = [point.to_json() for point in found.points]
+        click.echo(json.dumps(document, ensure_ascii=False, indent=1))
+        return
+    columns = found.columns(_FIGURES)
+    table = Table(box=None, pad_edge=False)
+    for name in (*found.axes, *columns, "seconds", ""):
+        table.add_column(escape(name.replace("_", " ")), justify="left" if name in ("", *found.axes) else "right")
+    for point in found.points:
+        figures = [figure(point.figures[name]) if name in point.figures else "" for name in columns]
+        seconds = f"{point.seconds:.1f}" if point.seconds is not None else ""
+        mark = "the best" if point.best else "" if point.built else f"not built: {escape(entries[point.step].because)}"
+        table.add_row(*(escape(point.shown.get(name, "")) for name in found.axes), *figures, seconds, mark)
+    rule = f", the {'lowest' if found.lowest else 'highest'} `{found.metric}` is the best" if found.metric else ""
+    console().print(f"[bold]{escape(sweep.name)}[/]  {len(found.points)} points{rule}\n")
+    console().print(table)
 
 
 def _ledger(out: Console, record: Record) -> None:

@@ -30,7 +30,8 @@ class Action:
     """Hold all that a result depends on, and nothing else: no path, date, host, worker count or step name.
 
     ``inputs`` are pairs of input name and artifact digest in the order of ``from``; ``files`` maps parameters to
-    digests of the files they name; ``code`` maps modules to fingerprints; ``facts`` maps names to values.
+    digests of the files they name; ``code`` maps modules to fingerprints; ``facts`` maps names to values; ``previous``
+    is the digest of what the step's last result left for it to compare with, where it asks for that.
     """
 
     use: str
@@ -40,6 +41,7 @@ class Action:
     files: Mapping[str, str]
     code: Mapping[str, str]
     facts: Mapping[str, str]
+    previous: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -48,7 +50,7 @@ class Action:
 
     def to_json(self) -> dict[str, Any]:
         """Return the parts of the key as canonical JSON values."""
-        return {
+        value = {
             "engine": ENGINE,
             "use": self.use,
             "version": self.version,
@@ -58,3 +60,4 @@ class Action:
             "code": dict(self.code),
             "facts": dict(self.facts),
         }
+        return value | {"previous": self.previous} if self.previous else value

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from forge.core.files import Files
 
 
+PREVIOUS = "previous"
+"""The input by which a step that asks for it is given a part of what it made last."""
+
+
 @attrs.frozen
 class Input:
     """Join a step's input *name* to another step's artifact, or to one *part* of it."""
@@ -25,6 +29,13 @@ class Input:
     def reference(self) -> str:
         """Return it as a manifest writes it."""
         return f"{self.step}.{self.part}" if self.part else self.step
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Return the step and the part that a reference names; dots in the brackets of a sweep's point part nothing."""
+    start = reference.find("]") + 1 if "[" in reference.partition(".")[0] else 0
+    step, _, part = reference[start:].partition(".")
+    return reference[:start] + step, part
 
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -65,7 +76,8 @@ class Step:
     ``instance`` is the plugin's class with its parameters; ``params`` are the same as canonical JSON values,
     without defaults, settings and files; ``files`` are the files it reads from outside the store; ``destination``
     is where in the user's own tree its artifact is put, relative to the project.
-    A step that is known from an earlier build has no ``instance``.
+    A step that is known from an earlier build has no ``instance``. ``previous`` names the part of its last result that
+    it is given, as the input `PREVIOUS`, to compare with.
     """
 
     name: str
@@ -83,6 +95,7 @@ class Step:
     heavy: bool = False
     network: bool = False
     destination: str | None = None
+    previous: str = ""
 
     @property
     def dear(self) -> bool:

@@ -10,7 +10,7 @@ import attrs
 from forge.core.errors import UsageError
 from forge.plan.explain import differences
 from forge.plan.forecast import forecast
-from forge.plan.keys import Keys
+from forge.plan.keys import Keys, last_results
 from forge.store.actions import Actions
 from forge.store.signatures import Signatures, build_name
 
@@ -33,7 +33,8 @@ def accept(graph: Graph, store: Store, name: str, *, who: str = "", why: str = "
     entries = forecast(graph.closure([name]), store)
     entry = entries[name]
     last = _last(entry, entries, store, str(manifest.path))
-    keys = Keys(graph, Signatures.load(store, build_name(manifest.name, manifest.path)))
+    build = build_name(manifest.name, manifest.path)
+    keys = Keys(graph, Signatures.load(store, build), recall=last_results(store, build))
     trees = {need: store.tree(record.tree) for need in entry.step.needs if (record := entries[need].record)}
     action = keys.action(entry.step, trees)
     now, then = action.to_json(), dict(last.action)
@@ -63,7 +64,7 @@ def accept(graph: Graph, store: Store, name: str, *, who: str = "", why: str = "
     )
     actions = Actions(store)
     actions.publish(record)
-    actions.remember(build_name(manifest.name, manifest.path), {name: action.key})
+    actions.remember(build, {name: action.key})
     return record
 
 

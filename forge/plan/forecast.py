@@ -11,7 +11,7 @@ from forge.core.artifact import Tree
 from forge.core.digest import digest_value
 from forge.core.errors import ForgeError, StoreError
 from forge.plan.explain import Names, differences, own_differences, shortened
-from forge.plan.keys import Keys
+from forge.plan.keys import Keys, last_results
 from forge.store.actions import Actions
 from forge.store.signatures import Signatures, build_name
 
@@ -47,7 +47,9 @@ def forecast(graph: Graph, store: Store) -> dict[str, Forecast]:
     """Return what would become of each step, as far as it can be known before any runs."""
     name = build_name(graph.manifest.name, graph.manifest.path)
     signatures = Signatures.load(store, name)
-    found = _Forecaster(graph, store, Keys(graph, signatures), Actions(store).last(name)).all()
+    found = _Forecaster(
+        graph, store, Keys(graph, signatures, recall=last_results(store, name)), Actions(store).last(name)
+    ).all()
     with suppress(StoreError):  # a plan can be made of a store that can't be written
         signatures.save()
     return found
@@ -150,7 +152,9 @@ class _Forecaster:
 
 
 def _without_inputs(action: Any) -> str:
-    return digest_value("kin", {part: value for part, value in dict(action).items() if part != "inputs"})
+    return digest_value(
+        "kin", {part: value for part, value in dict(action).items() if part not in ("inputs", "previous")}
+    )
 
 
 def _fits(action: Action, inputs: Any) -> bool:

@@ -94,6 +94,7 @@ def _frozen(step: Step) -> dict[str, Any]:
         "heavy": step.heavy,
         "network": step.network,
         "destination": step.destination,
+        "previous": step.previous,
         "fresh": step.kind == "source" and plain and bool(step.files),
         "files": _files(step),
     }
@@ -119,6 +120,7 @@ def _thawed(name: str, value: Mapping[str, Any]) -> Step:
         heavy=value.get("heavy", False),
         network=value.get("network", False),
         destination=value.get("destination"),
+        previous=value.get("previous", ""),
     )
 
 

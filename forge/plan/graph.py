@@ -8,24 +8,28 @@ import attrs
 
 from forge.core.errors import ManifestError, Problem
 from forge.core.suggest import did_you_mean
+from forge.plan.sweep import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from forge.core.manifest import Manifest
     from forge.core.step import Input, Step
+    from forge.plan.sweep import Sweep
 
 
 @attrs.frozen
 class Graph:
     """Hold the resolved steps in order.
 
-    ``modules`` are the installed plugins' modules by name: what a worker finds step types with.
+    ``modules`` are the installed plugins' modules by name: what a worker finds step types with; ``sweeps`` says which
+    steps are points of one, by its name.
     """
 
     manifest: Manifest
     steps: Mapping[str, Step]
     modules: Mapping[str, str]
+    sweeps: Mapping[str, Sweep] = attrs.Factory(dict)
 
     @property
     def packages(self) -> frozenset[str]:
@@ -34,7 +38,8 @@ class Graph:
 
     def closure(self, targets: Iterable[str]) -> Graph:
         """Return the graph of *targets* and all they need; of everything where none is named."""
-        wanted = closure(self.manifest, {name: step.inputs for name, step in self.steps.items()}, targets)
+        meant = [name for target in targets for name in named(self.sweeps, target) or [target]]
+        wanted = closure(self.manifest, {name: step.inputs for name, step in self.steps.items()}, meant)
         return attrs.evolve(self, steps={n: s for n, s in self.steps.items() if n in wanted})
 
 

@@ -9,6 +9,7 @@ import attrs
 
 from forge.core.action import Action, module_digests
 from forge.core.artifact import Member, Tree
+from forge.core.digest import digest_value
 from forge.core.errors import StepError
 
 if TYPE_CHECKING:
@@ -16,8 +17,15 @@ if TYPE_CHECKING:
 
     from forge.core.action import Fingerprints
     from forge.core.files import Files, Seen
+    from forge.core.record import Record
     from forge.core.step import Input, Step
     from forge.plan.graph import Graph
+    from forge.store.base import Store
+
+    Recall = Callable[[str], tuple[Record, Tree | None] | None]
+
+_ASKED = ("params", "inputs", "files")
+"""The parts of a key by which a step's last result was of something else; code and facts may move under it."""
 
 
 class Shelved(Protocol):
@@ -48,9 +56,26 @@ class FileReader(Protocol):
         """Return what *compute* makes of a file."""
 
 
+def last_results(store: Store, manifest: str) -> Recall:
+    """Return what finds the last result of each of a manifest's steps in *store*."""
+    from forge.store.actions import Actions
+
+    actions = Actions(store)
+    keys = actions.last(manifest)
+
+    def recall(step: str) -> tuple[Record, Tree | None] | None:
+        record = actions.read(keys[step]) if step in keys else None
+        return None if record is None else (record, store.complete(record.tree))
+
+    return recall
+
+
 @attrs.define
 class Keys:
-    """Make actions out of steps; *files* reads what lies outside the store, *code* is what is known of step types."""
+    """Make actions out of steps; *files* reads what lies outside the store, *code* is what is known of step types.
+
+    *recall* finds the record of a step's last result, and the artifact if it is still there, by the step's name.
+    """
 
     graph: Graph
     files: FileReader
@@ -58,13 +83,31 @@ class Keys:
     read: set[Path] = attrs.Factory(set)
     modules: dict[str, dict[str, str]] = attrs.Factory(dict)
     seen: dict[Path, Seen] = attrs.Factory(dict)
+    recall: Recall = lambda _: None
 
     def action(self, step: Step, trees: Mapping[str, Shelved]) -> Action:
         """Return the action of *step*, given the artifacts of the steps it needs."""
         inputs = tuple(
             (self.input_name(step, each.name), self._digest(step, each, trees[each.step])) for each in step.inputs
         )
-        return self.own(step, inputs)
+        action = self.own(step, inputs)
+        return attrs.evolve(action, previous=self._previous(step, action)) if step.previous else action
+
+    def _previous(self, step: Step, action: Action) -> str:
+        """Return the digest of what the step's last result left for it to compare with, or nothing.
+
+        While nothing is asked of the step that was not asked then, it is compared with what it was compared with then:
+        so building again is a hit, and the second of two builds does not find that it equals the first.
+        """
+        recalled = self.recall(step.name)
+        if recalled is None or recalled[0].action.get("use") != action.use:
+            return ""
+        record, tree = recalled
+        now = digest_value("asked", {part: action.to_json()[part] for part in _ASKED})
+        if now == digest_value("asked", {part: record.action.get(part) for part in _ASKED}):
+            return str(record.action.get("previous", ""))
+        left = tree.part(step.previous) if tree is not None else None
+        return left.digest if left is not None and left.members else ""
 
     def own(self, step: Step, inputs: tuple[tuple[str, str], ...]) -> Action:
         """Return the action of *step* on *inputs*; all else of it comes from no other step."""

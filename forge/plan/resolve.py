@@ -6,15 +6,17 @@ Every problem is collected; one ManifestError carries them all.
 from __future__ import annotations
 
 import importlib.util
+import re
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from forge.core.errors import ManifestError, PluginError, Problem
-from forge.core.step import Input, Resources, Step
+from forge.core.step import Input, Resources, Step, split_reference
 from forge.core.suggest import did_you_mean
 from forge.plan.graph import Graph, closure
+from forge.plan.sweep import expand, named
 from forge.plugin.discovery import Registry
 from forge.plugin.parameters import files_of, keyed, spec, structure
 from forge.plugin.registry import StepType
@@ -38,12 +40,18 @@ class _Resolver:
 
     def problem(self, table: StepTable, key: str, message: str, hint: str | None = None) -> None:
         place = table.place_of(key)
+        of_sweep = table.name.partition("[")[0]
+        for known in self.problems:
+            told = (known.message, known.file, known.line, (known.step or "").partition("[")[0])
+            if told == (message, place.file, place.line, of_sweep):
+                return  # by another point of the sweep
         self.problems.append(Problem(message, place.file, place.line, table.name, hint))
 
 
 def resolve(manifest: Manifest, registry: Registry | None = None, targets: Iterable[str] = ()) -> Graph:
     """Return the manifest's graph, cut down to *targets*; raise ManifestError with all problems."""
-    resolver = _Resolver(manifest, registry or Registry())
+    manifest, sweeps, problems = expand(manifest)
+    resolver = _Resolver(manifest, registry or Registry(), problems)
     tables = {table.name: table for table in manifest.steps}
     types = {name: t for name, table in tables.items() if (t := _type_of(resolver, table)) is not None}
     inputs = {name: _inputs(resolver, table, tables, types.get(name)) for name, table in tables.items()}
@@ -53,7 +61,7 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
     order = _order(resolver, tables, inputs)
     if resolver.problems:
         raise ManifestError(resolver.problems)
-    wanted = closure(manifest, inputs, targets)
+    wanted = closure(manifest, inputs, [name for target in targets for name in named(sweeps, target) or [target]])
     # what is not asked for need not be installed, and its files need not be there
     _check_requirements(resolver, {n: types[n] for n in order if n in wanted}, tables)
     steps = {
@@ -61,7 +69,7 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
     }
     if resolver.problems:
         raise ManifestError(resolver.problems)
-    return Graph(manifest, steps, resolver.registry.modules)
+    return Graph(manifest, steps, resolver.registry.modules, sweeps)
 
 
 def _type_of(resolver: _Resolver, table: StepTable) -> StepType | None:
@@ -119,7 +127,9 @@ def _pairs(
         resolver.problem(table, "from", "`from` names no step")
     if found is not None and found.inputs is not None:
         resolver.problem(table, "from", f"`{table.use}` wants its inputs by name: {_wanted(found)}")
-    return [(str(reference), reference) for reference in given]
+    # a point of a sweep is called what the step would be without it, so that its key is the same
+    called = [re.sub(r"\[[^\]]*\]", "", str(reference)) for reference in given]
+    return list(zip(called if len({*called}) == len(given) else map(str, given), given, strict=True))
 
 
 def _check_names(resolver: _Resolver, table: StepTable, found: StepType, given: list[str]) -> None:
@@ -149,7 +159,7 @@ def _input(
     if not isinstance(reference, str):
         resolver.problem(table, "from", f"`from` names steps by strings, got `{reference!r}`")
         return None
-    step, _, part = reference.partition(".")
+    step, part = split_reference(reference)
     if step in resolver.manifest.broken:
         return None
     if step not in tables:
@@ -240,6 +250,7 @@ def _step(
         heavy=found.heavy,
         network=found.network,
         destination=instance.destination() if callable(getattr(instance, "destination", None)) else None,
+        previous=found.previous,
     )
 
 

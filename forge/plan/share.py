@@ -9,7 +9,7 @@ import attrs
 
 from forge.core.errors import ForgeError, StoreError
 from forge.plan.forecast import forecast
-from forge.plan.keys import Keys
+from forge.plan.keys import Keys, last_results
 from forge.store.actions import Actions
 from forge.store.signatures import Signatures, build_name
 
@@ -44,8 +44,9 @@ def find(graph: Graph, store: Store, pull: Pull) -> Shared:
 
     Only records and trees are read for it: the keys of the steps that follow need no more.
     """
-    signatures = Signatures.load(store, build_name(graph.manifest.name, graph.manifest.path))
-    keys = Keys(graph, signatures)
+    build = build_name(graph.manifest.name, graph.manifest.path)
+    signatures = Signatures.load(store, build)
+    keys = Keys(graph, signatures, recall=last_results(store, build))
     trees: dict[str, Tree] = {}
     known: dict[str, str] = {}
     missing: dict[str, str] = {}

@@ -26,6 +26,10 @@ TABLE = "rows.arrow"
 REJECTS = "rejects.arrow"
 """The member that holds what a source could not use."""
 
+RECEIPT = "receipt.json"
+FIGURES = ("metrics.json", "stats.json", RECEIPT)
+"""The members in which an artifact states figures; of one name the first counts."""
+
 _FICLONE = 0x40049409
 """Linux's request to share blocks (`ioctl_ficlonerange(2)`); btrfs, xfs and others have it, ext4 has not."""
 _PIECE = 1 << 30
@@ -77,9 +81,30 @@ class Artifact:
             raise StepError(message, hint=f"it holds {', '.join(list(self.files())[:5])}")
         return read_rows(self.path)
 
+    def figures(self) -> dict[str, float]:
+        """Return the numbers that the artifact states of itself, by names joined by dots where they lie deeper."""
+        found: dict[str, float] = {}
+        for member in FIGURES:
+            if (self.path / member).is_file():
+                found = figures_in(member, self.json(member)) | found
+        return found
+
     def json(self, member: str) -> Any:
         """Return one JSON member, parsed."""
         return json.loads((self.path / member).read_text(encoding="utf-8"))
+
+
+def figures_in(member: str, value: Any) -> dict[str, float]:
+    """Return the numbers of one member's JSON value, of a receipt those of its findings."""
+    if member == RECEIPT:
+        value = {finding["name"]: finding["value"] for finding in value["findings"]}
+    found: dict[str, float] = {}
+    for name, entry in value.items() if isinstance(value, dict) else ():
+        if isinstance(entry, dict):
+            found |= {f"{name}.{below}": number for below, number in figures_in("", entry).items()}
+        elif isinstance(entry, int | float) and not isinstance(entry, bool):
+            found[name] = entry
+    return found
 
 
 def write_rows(frame: pl.DataFrame, folder: Path) -> int:

@@ -17,8 +17,10 @@ from forge.plugin.registry import Register, StepType
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+    from typing import Any
 
-    from forge.plugin.protocols import Chat
+    from forge.plugin.context import Artifact, Run
+    from forge.plugin.protocols import Chat, Evaluation
 
 GROUP = "forge"
 
@@ -133,6 +135,17 @@ class Registry:
         plugins = [self.manager.get_plugin(e) for name in names if self.plugin(name) for e in self.entries(name)]
         others = [plugin for plugin in self.manager.get_plugins() if plugin not in plugins]
         self.manager.subset_hook_caller("forge_metrics", others)(step=step, folder=folder, point=point)
+
+    def evaluate(
+        self, model: Artifact, inputs: Mapping[str, Artifact], data: Artifact, how: Evaluation, run: Run
+    ) -> Mapping[str, Any] | None:
+        """Score *model* with the first plugin that can; every installed plugin is asked."""
+        for namespace in sorted(self.namespaces):
+            self.plugin(namespace)
+        found: Mapping[str, Any] | None = self.manager.hook.forge_eval(
+            model=model, inputs=inputs, data=data, how=how, run=run
+        )
+        return found
 
     def all(self) -> dict[str, StepType]:
         """Import every installed plugin and return all step types by the names manifests use."""

@@ -9,8 +9,10 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
-    from forge.plugin.protocols import Chat
+    from forge.plugin.context import Artifact, Run
+    from forge.plugin.protocols import Chat, Evaluation
     from forge.plugin.registry import Register
 
 hookspec = pluggy.HookspecMarker("forge")
@@ -38,3 +40,10 @@ def forge_metrics(step: str, folder: Path, point: Mapping[str, float]) -> None:
     Called in the worker for the plugins that the environment's FORGE_METRICS names; *step* is the manifest's name for
     the step, *folder* lies beside its log. What is raised here ends no training: it is shown as a warning, once.
     """
+
+
+@hookspec(firstresult=True)
+def forge_eval(
+    model: Artifact, inputs: Mapping[str, Artifact], data: Artifact, how: Evaluation, run: Run
+) -> Mapping[str, Any] | None:
+    """Return the figures of *model*, made of *inputs*, on the rows of *data*, or None if it isn't yours."""

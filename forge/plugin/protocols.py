@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from forge.core.files import File
     from forge.plugin.context import Artifact, Run
 
 
@@ -46,6 +47,20 @@ class Finding:
     bound: float | int | bool | str | None = None
     passed: bool = True
     detail: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Evaluation:
+    """Say how a model is scored: on how many rows, drawn by *seed*, and how replies are made and judged."""
+
+    rows: int = 100
+    max_tokens: int = 96
+    context: int = 4096
+    system: str | None = None
+    schema: File | None = None
+    grammar: bool = False
+    type: str | None = None
+    seed: int = 42
 
 
 @attrs.frozen

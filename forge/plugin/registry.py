@@ -44,6 +44,8 @@ class StepType:
     ``facts`` are distributions whose version the result depends on.
     ``each_file`` promises of a source that its rows are those of its files, one after the other, each read for itself;
     ``rowwise`` of a transform that it makes one row of each, whatever the others are: what was done is not done again.
+    ``previous`` names a part of the step's own result (a folder of it) that the next run is given as the input
+    ``previous``, where the last build of the manifest left one; what it holds is in the key.
     ``heavy`` steps get the machine for themselves; ``network`` ones are refused by ``--offline``.
     """
 
@@ -61,6 +63,7 @@ class StepType:
     network: bool = False
     each_file: bool = False
     rowwise: bool = False
+    previous: str = ""
 
     @property
     def use(self) -> str:

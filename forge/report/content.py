@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from forge.core.record import Record
     from forge.report import flow, graph
+    from forge.report.charts import Curve
     from forge.report.members import Receipt
     from forge.report.samples import Change, Row
+    from forge.report.sweeps import Comparison
     from forge.report.tables import Column
 
 STATES = ("built", "stale", "failed", "not built")
@@ -104,6 +106,19 @@ class StepReport:
 
 
 @attrs.frozen
+class SweepReport:
+    """Hold a sweep: its points beside each other, and their training runs in one picture for each figure.
+
+    ``left_out`` counts the runs beyond those that a picture can tell apart.
+    """
+
+    name: str
+    comparison: Comparison
+    curves: Sequence[Curve]
+    left_out: int = 0
+
+
+@attrs.frozen
 class Report:
     """Hold the whole page's content."""
 
@@ -112,6 +127,7 @@ class Report:
     steps: Sequence[StepReport]
     picture: graph.Picture
     flow: flow.Picture | None
+    sweeps: Sequence[SweepReport] = ()
 
     def count(self, state: str) -> int:
         """Return how many steps are in a state."""

@@ -12,9 +12,19 @@ from forge.core.errors import StoreError
 from forge.plan.forecast import forecast
 from forge.plugin.context import TABLE
 from forge.report import flow, graph
-from forge.report.content import Reason, Report, StepReport, Table
-from forge.report.members import Receipt, members_of, receipt_of, with_measured
+from forge.report.content import Reason, Report, StepReport, SweepReport, Table
+from forge.report.members import (
+    Receipt,
+    curves_of,
+    members_of,
+    overlaid,
+    receipt_of,
+    timings,
+    training_points,
+    with_measured,
+)
 from forge.report.samples import Change, changes_of, rows_of
+from forge.report.sweeps import compare
 from forge.report.tables import columns_of
 from forge.report.words import figure, unplaced
 
@@ -27,8 +37,11 @@ if TYPE_CHECKING:
     from forge.core.step import Step
     from forge.plan.forecast import Forecast
     from forge.plan.graph import Graph
+    from forge.plan.sweep import Sweep
     from forge.store.base import Store
 
+_LINES = 8
+"""Training runs of a sweep that stand in one picture, the best of them."""
 _MARKS = re.compile(r"`{1,2}([^`]+)`{1,2}|\*(\w+)\*")
 
 
@@ -45,9 +58,40 @@ def gather(found: Graph, store: Store) -> Report:
         manifest.name,
         manifest.path.name,
         steps,
-        graph.draw({name: entry.step.needs for name, entry in entries.items()}),
+        _graph(entries, found.sweeps),
         flow.draw([rows for entry in entries.values() if (rows := _rows(entry.step, records)) is not None]),
+        [_sweep(sweep, entries, records, store) for sweep in found.sweeps.values()],
     )
+
+
+def _graph(entries: Mapping[str, Forecast], sweeps: Mapping[str, Sweep]) -> graph.Picture:
+    """Draw the steps, of a sweep one box for all its points."""
+    stands: dict[str, str] = {}
+    called = {}
+    for sweep in sweeps.values():
+        first = sweep.name if sweep.name in entries else sweep.points[0].step
+        stands |= {point.step: first for point in sweep.points}
+        called[first] = f"{sweep.name} × {len(sweep.points)}"
+    needs: dict[str, dict[str, None]] = {}
+    for name, entry in entries.items():
+        box = stands.get(name, name)
+        before = (stands.get(need, need) for need in entry.step.needs)
+        needs.setdefault(box, {}).update(dict.fromkeys(need for need in before if need != box))
+    return graph.draw(needs, called)
+
+
+def _sweep(
+    sweep: Sweep, entries: Mapping[str, Forecast], records: Mapping[str, Record | None], store: Store
+) -> SweepReport:
+    found = compare(sweep, records, {name: entry.will == "hit" for name, entry in entries.items()}, store)
+    runs = {}
+    for point in found.ranked:
+        record = records.get(point.step)
+        tree = store.complete(record.tree) if record is not None else None
+        if record is not None and tree is not None and (points := training_points(store, tree)):
+            runs[point.label] = [*points, *timings(store, record.key, points)]
+    shown = dict(list(runs.items())[:_LINES])
+    return SweepReport(sweep.name, found, overlaid(shown), len(runs) - len(shown))
 
 
 @attrs.frozen
@@ -102,12 +146,13 @@ class _Gathering:
         if tree is None:
             return known
         members = members_of(self.store, tree)
+        timed = curves_of(timings(self.store, record.key, training_points(self.store, tree)))
         tables, damaged = self._tables(record, tree)
         return attrs.evolve(
             known,
             tables=tables,
             changes=[] if damaged else self._changes(record, tree),
-            members=attrs.evolve(members, damaged=[*members.damaged, *damaged]),
+            members=attrs.evolve(members, curves=[*members.curves, *timed], damaged=[*members.damaged, *damaged]),
             receipt=known.receipt or with_measured(members.receipt, record.measured),
         )
 

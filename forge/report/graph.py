@@ -20,9 +20,10 @@ _SIGN, _AROUND = 8.8, 80.0
 
 @attrs.frozen
 class Box:
-    """Hold a step's box, in pixels from the top left."""
+    """Hold a step's box, what it is called there, and its place in pixels from the top left."""
 
     name: str
+    called: str
     left: float
     top: float
     width: float
@@ -39,9 +40,13 @@ class Picture:
     edges: Sequence[tuple[str, str, str]]
 
 
-def draw(needs: Mapping[str, Iterable[str]]) -> Picture:
-    """Draw steps from top to bottom, in an order in which each comes after what it *needs*."""
-    sizes = {name: min(_WIDEST, max(_NARROWEST, _AROUND + _SIGN * width_of(name))) for name in needs}
+def draw(needs: Mapping[str, Iterable[str]], called: Mapping[str, str] | None = None) -> Picture:
+    """Draw steps from top to bottom, in an order in which each comes after what it *needs*.
+
+    *called* is what stands in the boxes of steps that do not go by their names.
+    """
+    shown = {name: (called or {}).get(name, name) for name in needs}
+    sizes = {name: min(_WIDEST, max(_NARROWEST, _AROUND + _SIGN * width_of(shown[name]))) for name in needs}
     layout = arrange(needs, sizes, gap=18.0)
     layers = layout.layer_of
 
@@ -49,7 +54,14 @@ def draw(needs: Mapping[str, Iterable[str]]) -> Picture:
         return layers[node] * (_HEIGHT + _BETWEEN)  # type: ignore[index]
 
     boxes = [
-        Box(name, round(layout.across[name] - sizes[name] / 2, 1), top(name), round(sizes[name], 1), _HEIGHT)
+        Box(
+            name,
+            shown[name],
+            round(layout.across[name] - sizes[name] / 2, 1),
+            top(name),
+            round(sizes[name], 1),
+            _HEIGHT,
+        )
         for name in needs
     ]
     edges = []

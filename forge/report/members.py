@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -24,6 +25,8 @@ _MOST_LINES = 20_000_000
 _MOST_JSON = 2_000_000
 _FIGURES = ("stats.json", "metrics.json", "trainer.json")
 _RECEIPT = "receipt.json"
+TRACE = "metrics.jsonl"
+"""What a run may leave beside its log, a point a line."""
 _STEP = "step"
 _BESIDE = ("step", "samples", "epoch")
 """Keys of a curve's points that say where it is and are no line of their own."""
@@ -192,6 +195,54 @@ def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
     if all(name.lstrip("-").isdecimal() for name in counts):
         return {name: counts[name] for name in sorted(counts, key=int)}
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def training_points(store: Store, tree: Tree) -> list[dict[str, Any]]:
+    """Return the points of the training run that a tree holds, from the first member that has any."""
+    for name, member in sorted(tree.members.items()):
+        if name.endswith(".jsonl") and member.size <= _MOST_LINES:
+            with suppress(OSError, StoreError):
+                if points := _points(store.read_object(member)):
+                    return points
+    return []
+
+
+def timings(store: Store, key: str, points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the run of action *key* wrote beside its log and *points*, its curve, does not hold.
+
+    Figures that differ from run to run, such as tokens a second, are no part of an artifact. Of a step that was done
+    again after an interruption the last counts.
+    """
+    known = {name for point in points for name in point if name != _STEP}
+    try:
+        data = (store.root / "logs" / key / TRACE).read_bytes()
+    except OSError:
+        return []
+    last = {point[_STEP]: point for point in _points(data)}
+    return [{name: last[step][name] for name in last[step] if name not in known} for step in sorted(last)]
+
+
+def _points(data: bytes) -> list[dict[str, Any]]:
+    """Return the points of JSON lines that each say their step; none of other lines."""
+    try:
+        entries = [json.loads(line) for line in data.splitlines() if line.strip()]
+    except ValueError:
+        return []
+    return entries if all(isinstance(each, dict) and _number(each.get(_STEP)) for each in entries) else []
+
+
+def overlaid(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Curve]:
+    """Return a chart of each figure, with a line for each of several training runs."""
+    names = dict.fromkeys(name for points in runs.values() for p in points for name, v in p.items() if _number(v))
+    charts = [
+        curve_of(
+            name.replace("_", " "),
+            {run: [(p[_STEP], p[name]) for p in points if _number(p.get(name))] for run, points in runs.items()},
+        )
+        for name in sorted(names, key=lambda n: (n != "eval_loss", n != "loss"))
+        if name not in _BESIDE
+    ]
+    return [chart for chart in charts if chart is not None]
 
 
 def curves_of(points: Sequence[Mapping[str, Any]]) -> list[Curve]:

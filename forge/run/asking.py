@@ -12,7 +12,7 @@ import attrs
 from forge.core.errors import ProviderBusy, ProviderRefused, Refused, StepError
 from forge.plugin.protocols import Reply, Request
 from forge.plugin.requests import ballots, request_key
-from forge.run.limits import Bill, Limits
+from forge.run.limits import Bill, Budget, Limits, Share
 from forge.run.pace import Pace
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _REFUSALS = 20  # requests refused one by one, and none answered, after which a 
 _EVERY = 0.2  # seconds between two reports of progress
 _WARNINGS = 5  # different messages of a provider that are shown
 _ECHO = 2_000  # characters of a refused reply that are shown to the model again
+_SHOWN = 200  # characters of a refused reply that an error shows
 _WAITING = 24  # rows beyond two windows that may wait for the disk or for a retry
 
 Row = dict[str, Any]
@@ -63,15 +64,20 @@ class Asking:
     shown: float = 0.0  # when progress was last reported
     started: float = attrs.Factory(time.monotonic)
     warned: set[str] = attrs.Factory(set)
-    stop: StepError | None = None  # why nothing more is asked
+    stop: StepError | None = None  # what ended the run
+    halt: tuple[str, str] | None = (
+        None  # why nothing more is asked, and a hint; what is in flight is waited for, and kept
+    )
+    refused: int = 0  # rows whose replies were all refused
+    labelled: bool = False  # a row was labelled
+    budget: Budget = attrs.field(init=False)
     _settled: dict[tuple[int, str], Outcome | asyncio.Future[Outcome]] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Take the limits from the labeler."""
         self.limits = Limits.of(self.labeler)
         self.pace = self.limits.pace()
-        if self.limits.capped:
-            self.pace.window = 1.0  # what a request costs is known from the first answer on
+        self.budget = Budget(self.limits, self.bill)
 
     async def all(self, rows: Iterable[Row]) -> None:
         """Settle every row; the first error that stops the run ends the others."""
@@ -90,8 +96,8 @@ class Asking:
                 close = getattr(labeler, "close", None)
                 if close is not None:
                     await close()
-        if self.stop is not None:
-            raise self.stop
+        if self.halt is not None and len(self.outcomes) < self.total:
+            raise self._stopped(*self.halt)
 
     async def _work(self, waiting: Iterator[tuple[int, Row]], voters: Sequence[Sequence[Labeler]]) -> None:
         for index, row in waiting:
@@ -108,6 +114,7 @@ class Asking:
             if outcome is None:
                 return
             self.outcomes[index] = outcome
+            self._count(index, outcome)
             self._report()
 
     async def _walk(self, stages: Sequence[Labeler], row: Row) -> Outcome | None:
@@ -181,6 +188,7 @@ class Asking:
                     return None
             else:
                 reply, self.known = reply_of(entry), True
+                self.budget.learn(stage, reply)
             try:
                 values = dict(stage.parse(reply))
             except Refused as refusal:
@@ -219,16 +227,17 @@ class Asking:
         expected = self.bill.mean_tokens
         await self.pace.enter(expected)
         try:
-            if self._is_full():
+            share = await self.budget.admit(stage, request, lambda: self.halt is not None or self.stop is not None)
+            if not isinstance(share, Share):
+                if share is not None and self.halt is None:
+                    self.halt = (share, "raise the cap to go on")
                 return None
-            self.bill.flying += 1
             try:
                 reply = await stage.ask(request)
+                self.bill.add(stage, reply)
+                self.budget.learn(stage, reply)
             finally:
-                self.bill.flying -= 1
-            if self.limits.capped and not self.bill.asked:
-                self.pace.window = float(self.pace.most)
-            self.bill.add(stage, reply)
+                self.budget.land(share)
             self.pace.answered(expected, reply.prompt_tokens + reply.completion_tokens)
             written = self.journal.hand_in(key, attrs.asdict(reply)) if self.limits.journalled else None
             if written is not None and self.journal.unsynced > self.pace.most:
@@ -254,11 +263,19 @@ class Asking:
             self.pace.hold(asked_for)
         return asked_for + self.limits.backoff * jitter * 0.1
 
-    def _is_full(self) -> bool:
-        """Say whether a cap is reached; what is in flight is then waited for, and kept."""
-        if self.stop is None and (cap := self.bill.beyond(self.limits)) is not None:
-            self._stopped(cap, "raise the cap to go on")
-        return self.stop is not None
+    def _count(self, index: int, outcome: Outcome) -> None:
+        """Ask no more where row after row is refused and none was ever labelled: the next would be paid for nothing."""
+        self.labelled = self.labelled or outcome.state == "labelled"
+        self.refused += outcome.state == "refused"
+        most = self.limits.most_refused
+        if self.halt is None and self.limits.journalled and most is not None and self.refused >= most:
+            if self.labelled:
+                return
+            reply = (outcome.reply or "")[:_SHOWN]
+            self.halt = (
+                f"all {self.refused} replies so far are refused, as row {index + 1}: {outcome.reason}: {reply!r}",
+                "mend the prompt or the schema, or raise `most_refused` to ask about more rows all the same",
+            )
 
     def _count_refusal(self, message: str) -> None:
         """Stop where a provider has refused row after row and never answered one, now or in the journal."""

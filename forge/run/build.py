@@ -13,7 +13,7 @@ import attrs
 from forge.core.errors import ForgeError, StepError, StoreError
 from forge.plan.explain import reason_of
 from forge.plan.frozen import Known
-from forge.plan.keys import Keys
+from forge.plan.keys import Keys, last_results
 from forge.run.deliver import Delivery
 from forge.run.events import Event, Failure, Finished, Progressed, Started, StepResult, Warned
 from forge.run.job import Job
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from forge.core.record import Record
     from forge.core.step import Step
     from forge.plan.graph import Graph
+    from forge.plan.keys import Recall
     from forge.run.executor import Executor
     from forge.store.base import Store
 
@@ -55,7 +56,7 @@ class Build:
 
     *known* says what steps were when last everything was there, and *changed* which of them are no longer that; a
     step that is not among them and whose inputs are as they were is the hit that it was, and nothing is looked up;
-    *code* is what is known of step types' code.
+    *code* is what is known of step types' code; *recall* finds the last results of steps elsewhere than in the store.
     *gate* is asked before a step is started that trains or wants a GPU; it says why the step should not be.
     ``same`` maps the keys of actions that are queued or running to the steps that wait for them, ``running`` to when
     they began.
@@ -70,6 +71,7 @@ class Build:
     changed: frozenset[str] = frozenset()
     code: dict[str, Fingerprints] = attrs.field(factory=dict)
     gate: Callable[[Step, Callable[[Event], None]], Failure | None] | None = None
+    recall: Recall | None = None
     actions: Actions = attrs.field(init=False)
     results: dict[str, StepResult] = attrs.field(factory=dict, init=False)
     trees: dict[str, StoredTree] = attrs.field(factory=dict, init=False)
@@ -92,7 +94,9 @@ class Build:
         self.name = build_name(self.graph.manifest.name, self.graph.manifest.path)
         self.signatures = Signatures.load(self.store, self.name, partly=bool(self.known))
         self.actions = Actions(self.store)
-        self.keys = Keys(self.graph, self.signatures, self.code)
+        self.keys = Keys(
+            self.graph, self.signatures, self.code, recall=self.recall or last_results(self.store, self.name)
+        )
         self._last = self.actions.last(self.name)
         self.schedule = Schedule.of(self.graph.steps)
         for step in self.graph.steps.values():
@@ -195,10 +199,20 @@ class Build:
             root=str(self.graph.manifest.root.absolute()),
             store=str(self.store.root),
             threads=os.cpu_count() or 1,
+            previous=self._previous(step, action),
         )
         executor.submit(job, Need.of(step))
         self.running[action.key] = time.monotonic()
         self.listener(Started(step.name, because))
+
+    def _previous(self, step: Step, action: Action) -> str:
+        """Return the digest of what the step is given to compare with, as a tree that a worker can read."""
+        recalled = self.keys.recall(step.name) if action.previous else None
+        if recalled is not None and recalled[1] is not None:
+            left = recalled[1].part(step.previous)
+            if left.digest == action.previous:
+                self.store.publish_tree(left)
+        return action.previous
 
     def _wait(self) -> None:
         assert self.started is not None  # noqa: S101  # something is running

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge.core.action import Action
+from forge.core.step import PREVIOUS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,8 +60,12 @@ class Job:
         root: str,
         store: str,
         threads: int,
+        previous: str = "",
     ) -> Job:
-        """Return the job of *step*; *trees* maps the steps it needs to the digests of their artifacts."""
+        """Return the job of *step*; *trees* maps the steps it needs to the digests of their artifacts.
+
+        *previous* is the digest of what it is given of its last result.
+        """
         return cls(
             key=action.key,
             step=step.name,
@@ -68,7 +73,8 @@ class Job:
             use=step.use,
             verb=step.verb,
             spec=step.spec,
-            inputs=[[i.name, trees[i.step], i.part, i.step in sound] for i in step.inputs],
+            inputs=[[i.name, trees[i.step], i.part, i.step in sound] for i in step.inputs]
+            + ([[PREVIOUS, previous, "", False]] if previous else []),
             action=action.to_json(),
             code=code,
             root=root,

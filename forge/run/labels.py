@@ -10,7 +10,9 @@ A labeler may carry these attributes, as parameters or settings of its class:
 - ``attempts`` for a row whose replies are refused (3), ``retries`` of a request that the provider did not answer
   (6), ``backoff`` seconds before the first of them (1.0),
 - ``completeness``, the share of rows that must be labelled (1.0),
-- ``most_tokens`` and ``most_money``, caps for one build, and ``cost(prompt_tokens, completion_tokens)``,
+- ``most_tokens`` and ``most_money``, caps for one build, and ``cost(prompt_tokens, completion_tokens)``; with
+  ``max_tokens``, how long a reply may be, they hold from the first request on,
+- ``most_refused``, rows that may be refused before any is labelled (50),
 - ``journalled``, False where a reply costs nothing to read again (True),
 - ``adaptive``, False where failures say nothing of the pace, as in batches (True),
 - ``stages``, labelers that a row walks through, each seeing the values of those before as columns,
@@ -28,7 +30,7 @@ from forge.plugin.requests import request_key
 from forge.run.asking import Asking, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -82,6 +84,10 @@ def ask_rows(labeler: Labeler, rows: pl.DataFrame, journal: Journal, run: Run) -
     asking = Asking(labeler, journal, run, total=rows.height)
     try:
         asyncio.run(asking.all(rows.iter_rows(named=True)))
+    except StepError as error:
+        if asking.halt is None:
+            raise
+        raise Incomplete(error.message, _report(asking.outcomes), hint=error.hint or "") from None
     finally:
         journal.close()
     run.log(f"{asking.bill}")
@@ -98,20 +104,12 @@ def shards(rows: int, size: int = SHARD) -> list[tuple[int, int]]:
 def _require(outcomes: Sequence[Outcome], completeness: float) -> None:
     if not outcomes:
         return
-    counts: dict[str, int] = {}
-    for outcome in outcomes:
-        counts[outcome.state] = counts.get(outcome.state, 0) + 1
-    share = counts.get("labelled", 0) / len(outcomes)
+    share = sum(outcome.state == "labelled" for outcome in outcomes) / len(outcomes)
     if share >= completeness:
         return
-    states = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
+    report = _report(dict(enumerate(outcomes)))
+    states = ", ".join(f"{count:,} {state}" for state, count in report["states"].items())
     worst = next(outcome for outcome in outcomes if outcome.state != "labelled")
-    unlabelled = [
-        {"row": number, "state": outcome.state, "reason": outcome.reason, "reply": outcome.reply}
-        for number, outcome in enumerate(outcomes, start=1)
-        if outcome.state != "labelled"
-    ]
-    report = {"rows": len(outcomes), "states": dict(sorted(counts.items())), "unlabelled": unlabelled[:_SHOWN]}
     raise Incomplete(
         f"{share:.2%} of {len(outcomes):,} rows are labelled ({states}), `completeness` wants {completeness:.2%}; "
         f"first reason: {worst.reason}",
@@ -119,6 +117,19 @@ def _require(outcomes: Sequence[Outcome], completeness: float) -> None:
         hint="every reply is kept: build again to ask for the failed rows, raise `attempts` or change the prompt for "
         "the refused ones, or lower `completeness`; `forge show` lists the rows",
     )
+
+
+def _report(outcomes: Mapping[int, Outcome]) -> dict[str, Any]:
+    """Return how many rows are in which state, and those without labels, as a report of a failed step lists them."""
+    counts: dict[str, int] = {}
+    for outcome in outcomes.values():
+        counts[outcome.state] = counts.get(outcome.state, 0) + 1
+    unlabelled = [
+        {"row": index + 1, "state": outcome.state, "reason": outcome.reason, "reply": outcome.reply}
+        for index, outcome in sorted(outcomes.items())
+        if outcome.state != "labelled"
+    ]
+    return {"rows": len(outcomes), "states": dict(sorted(counts.items())), "unlabelled": unlabelled[:_SHOWN]}
 
 
 def _check_columns(rows: pl.DataFrame, names: Sequence[str]) -> None:

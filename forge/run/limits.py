@@ -1,7 +1,9 @@
-"""How a labeler wants to be asked, and what it has cost so far."""
+"""How a labeler wants to be asked, what it has cost so far, and what more it may cost."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import attrs
@@ -10,7 +12,26 @@ from forge.plugin.requests import price
 from forge.run.pace import Pace, Rate
 
 if TYPE_CHECKING:
-    from forge.plugin.protocols import Labeler, Reply
+    from collections.abc import Callable
+
+    from forge.plugin.protocols import Labeler, Reply, Request
+
+_CHARACTERS_A_TOKEN = 4.0  # of Latin script, as tokenizers of today have it
+_DENSE_CHARACTERS_A_TOKEN = 1.5  # of other scripts
+_DENSE_FROM = 0x2E80  # the first code point of Chinese, Japanese and Korean
+
+
+def tokens_of(request: Request) -> float:
+    """Return about how many tokens a request's messages have, by their characters."""
+    text = "".join(message.get("content", "") for message in request.messages)
+    dense = sum(ord(c) >= _DENSE_FROM for c in text)
+    return dense / _DENSE_CHARACTERS_A_TOKEN + (len(text) - dense) / _CHARACTERS_A_TOKEN
+
+
+def _most_tokens_of(request: Request) -> float:
+    """Return about how many tokens a request may have at most, with the schema and whatever else is sent."""
+    sent = json.dumps([dict(request.identity), [dict(turn) for turn in request.messages]], default=str)
+    return len(sent) / _DENSE_CHARACTERS_A_TOKEN
 
 
 @attrs.frozen
@@ -28,6 +49,7 @@ class Limits:
     tokens_per_minute: int | None = None
     most_tokens: int | None = None
     most_money: float | None = None
+    most_refused: int | None = 50
 
     @classmethod
     def of(cls, labeler: Labeler) -> Limits:
@@ -61,7 +83,6 @@ class Bill:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     money: float | None = None
-    flying: int = 0
 
     def __str__(self) -> str:
         """Say in one line what this run asked for."""
@@ -87,12 +108,79 @@ class Bill:
         if money is not None:
             self.money = (self.money or 0.0) + money
 
-    def beyond(self, limits: Limits) -> str | None:
-        """Say which cap one more request would break, if those in flight cost what the others did."""
-        flying = (self.flying + 1) / self.asked if self.asked else 0.0
-        if limits.most_tokens is not None and self.tokens * (1 + flying) > limits.most_tokens:
-            return f"the cap of {limits.most_tokens:,} tokens (`most_tokens`) is reached, {self.tokens:,} are used"
-        money = self.money or 0.0
-        if limits.most_money is not None and money * (1 + flying) > limits.most_money:
-            return f"the cap of {limits.most_money:g} (`most_money`) is reached, {money:.4f} is spent"
+
+@attrs.frozen
+class Share:
+    """Hold what one request in flight may cost."""
+
+    tokens: float = 0.0
+    money: float = 0.0
+
+
+@attrs.define
+class Budget:
+    """Let requests through as long as the caps hold for what was paid and for all that is in flight.
+
+    A request is thought to cost what the others of its stage did, or before any was answered what it may cost at
+    most: its prompt by characters, counted high, and a reply of ``max_tokens``. Where a stage says no bound, the first
+    goes alone. One that would break a cap waits until something in flight is answered, which mostly costs less than it
+    might; if nothing is in flight, the cap is reached. A first request is always sent: a cap can't forbid to learn.
+    """
+
+    limits: Limits
+    bill: Bill
+    flying: int = 0
+    held: float = 0.0  # tokens of what is in flight
+    held_money: float = 0.0
+    _seen: dict[int, tuple[int, int, int]] = attrs.Factory(dict)  # by stage: replies, prompt and completion tokens
+    _gate: asyncio.Lock = attrs.Factory(asyncio.Lock)
+    _landed: asyncio.Event = attrs.Factory(asyncio.Event)
+
+    def learn(self, stage: Labeler, reply: Reply) -> None:
+        """Note what a reply cost, now or in an earlier build."""
+        count, prompts, completions = self._seen.get(id(stage), (0, 0, 0))
+        self._seen[id(stage)] = (count + 1, prompts + reply.prompt_tokens, completions + reply.completion_tokens)
+
+    async def admit(self, stage: Labeler, request: Request, halted: Callable[[], bool]) -> Share | str | None:
+        """Return the request's share once there is room for it, which cap is reached, or None once *halted*."""
+        if not self.limits.capped:
+            return None if halted() else Share()
+        async with self._gate:
+            while True:
+                if halted():
+                    return None
+                share = self._expected(stage, request)
+                cap = self._beyond(share)
+                alone = id(stage) not in self._seen and (cap is not None or not getattr(stage, "max_tokens", 0))
+                if (cap is None and not alone) or (alone and not self.flying and self._beyond(Share()) is None):
+                    self.flying += 1
+                    self.held += share.tokens
+                    self.held_money += share.money
+                    return share
+                if not self.flying:
+                    return cap or self._beyond(Share())
+                self._landed.clear()
+                await self._landed.wait()
+
+    def land(self, share: Share) -> None:
+        """Give back what was held for a request that is answered, and on the bill, or that came to nothing."""
+        if self.limits.capped:
+            self.flying -= 1
+            self.held -= share.tokens
+            self.held_money -= share.money
+            self._landed.set()
+
+    def _expected(self, stage: Labeler, request: Request) -> Share:
+        count, prompts, completions = self._seen.get(id(stage), (0, 0, 0))
+        prompt = prompts / count if count else _most_tokens_of(request)
+        completion = completions / count if count else float(getattr(stage, "max_tokens", 0))
+        return Share(prompt + completion, price(stage, round(prompt), round(completion)) or 0.0)
+
+    def _beyond(self, share: Share) -> str | None:
+        """Say which cap the request would break, beside what is paid and in flight."""
+        limits, used, paid = self.limits, self.bill.tokens, self.bill.money or 0.0
+        if limits.most_tokens is not None and used + self.held + share.tokens > limits.most_tokens:
+            return f"the cap of {limits.most_tokens:,} tokens (`most_tokens`) is reached, {used:,} are used"
+        if limits.most_money is not None and paid + self.held_money + share.money > limits.most_money:
+            return f"the cap of {limits.most_money:g} (`most_money`) is reached, {paid:.4f} is spent"
         return None

@@ -12,6 +12,7 @@ from forge.plan.explain import member_differences
 from forge.plan.rows import first_difference
 from forge.plugin.context import TABLE
 from forge.run.build import Build
+from forge.store.actions import Actions
 from forge.store.base import Store
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forge.core.artifact import Tree
+    from forge.core.record import Record
     from forge.plan.graph import Graph
+    from forge.plan.keys import Recall
     from forge.plan.lock import Lock
     from forge.run.build import Outcome
     from forge.run.events import Event
@@ -64,7 +67,8 @@ def rebuild(
     elsewhere = folder / "project"
     elsewhere.mkdir()
     moved = attrs.evolve(graph, manifest=attrs.evolve(graph.manifest, root=elsewhere))
-    build = Build(moved, Store.open(fresh), executor, listener)
+    again = Store.open(fresh)
+    build = Build(moved, again, executor, listener, recall=_recall(lock, store, again))
     outcome = build.run()
     differing: set[str] = set()
     found = []
@@ -83,6 +87,25 @@ def rebuild(
         details = tuple(_details(then["tree"], store, made, build.store))
         found.append(Rebuilt(result.name, False, then["tree"], made, details, inputs_differ))  # noqa: FBT003
     return outcome, found
+
+
+def _recall(lock: Lock, store: Store, fresh: Store) -> Recall:
+    """Return what finds the locked results of steps, so that each is compared with what it was compared with then."""
+
+    def recall(step: str) -> tuple[Record, Tree | None] | None:
+        record = Actions(store).read(lock.steps[step]["key"]) if step in lock.steps else None
+        previous = record.action.get("previous") if record is not None else None
+        if record is None or not previous:
+            return None
+        tree = store.complete(previous)
+        if tree is None:
+            return None
+        for member in tree.members.values():
+            fresh.add_copy(store.object_path(member.digest))
+        fresh.publish_tree(tree)
+        return record, None
+
+    return recall
 
 
 def _details(locked: str, store: Store, made: str, fresh: Store) -> Iterator[str]:

@@ -9,7 +9,7 @@ import attrs
 from forge.core.errors import Refused
 from forge.plugin.requests import ballots, price, request_key
 from forge.run.asking import again, reply_of
-from forge.run.limits import Limits
+from forge.run.limits import Limits, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
     from forge.plugin.protocols import Labeler, Reply, Request
     from forge.store.journal import Journal
-
-_CHARACTERS_A_TOKEN = 4.0  # of Latin script, as tokenizers of today have it
-_DENSE_CHARACTERS_A_TOKEN = 1.5  # of other scripts
-_DENSE_FROM = 0x2E80  # the first code point of Chinese, Japanese and Korean
 
 Group = tuple[str, int]
 """Requests whose replies are alike: the model, and the stage."""
@@ -85,7 +81,7 @@ class _Count:
             found = self._first_unanswered(stage, request, group)
             if not isinstance(found, dict):
                 if found is not None:
-                    size = _tokens_of(found)
+                    size = tokens_of(found)
                     for later, follower in enumerate(stages[place:], start=place):
                         self.missing.setdefault(f"{key} {later}", (follower, (group[0], later), size))
                 return True
@@ -152,9 +148,3 @@ class _Count:
             return []
         found = (reply_of(entry) for key in self.journal.keys() if (entry := self.journal.get(key)) is not None)  # noqa: SIM118
         return [reply for reply in found if reply.model == model and reply.prompt_tokens]
-
-
-def _tokens_of(request: Request) -> float:
-    text = "".join(message.get("content", "") for message in request.messages)
-    dense = sum(ord(c) >= _DENSE_FROM for c in text)
-    return dense / _DENSE_CHARACTERS_A_TOKEN + (len(text) - dense) / _CHARACTERS_A_TOKEN

@@ -11,6 +11,7 @@ import attrs
 
 from forge.core.digest import digest_file
 from forge.core.errors import CheckFailed, StepError
+from forge.core.step import PREVIOUS
 from forge.plugin.context import write_rows
 from forge.plugin.registry import MOST_REJECTS
 from forge.run.network import kept_off
@@ -206,7 +207,7 @@ def receipt_of(
         member: digest
         for name, members in files.items()
         for member, digest in members.items()
-        if chosen is None or inputs[name].path / member in chosen
+        if (name != PREVIOUS if chosen is None else inputs[name].path / member in chosen)
     }
     return {
         "check": use,

@@ -29,6 +29,7 @@ from forge.core.digest import digest_file
 from forge.core.errors import ForgeError, StepError, StoreError
 from forge.core.files import Seen
 from forge.core.record import Record
+from forge.core.step import PREVIOUS
 from forge.plugin.context import Artifact
 from forge.plugin.discovery import Registry
 from forge.plugin.fingerprint import describe, digest_data, fingerprint
@@ -147,7 +148,7 @@ class Worker:
                 kind=job.kind,
                 use=job.use,
                 action=dict(job.action),
-                inputs={name: tree.digest for name, tree in trees.items()},
+                inputs={name: tree.digest for name, tree in trees.items() if name != PREVIOUS},
                 tree=tree.digest,
                 seconds=round(time.monotonic() - begun, 3),
                 size=tree.size,

@@ -229,6 +229,8 @@ def named_trees(record: Record) -> Iterator[str]:
     yield record.tree
     yield from record.inputs.values()
     yield from record.action.get("files", {}).values()
+    if record.action.get("previous"):
+        yield record.action["previous"]
 
 
 def _said(store: Store, gone: set[str], kept: set[str], before: float) -> list[Piece]:

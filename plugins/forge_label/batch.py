@@ -23,19 +23,14 @@ class Batch(Remote):
     Parameters are those of `label.openai`; ``prices`` are the batch's own. ``size`` requests go into one batch,
     ``poll`` is how many seconds lie between two looks at it.
     A build may be stopped while batches run: the next one finds them in the provider's list, by what they ask, and
-    pays for none twice.
+    pays for none twice. With a cap, a batch takes as many requests as can't break it, whatever their replies cost; the
+    next one is made of what is left, by what the replies did cost.
     """
 
     window: str = "24h"
     concurrency: int = forge.setting(50_000, validator=ge(1))
     size: int = forge.setting(10_000, validator=ge(1))
     poll: float = forge.setting(30.0, validator=gt(0.0))
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse caps, which can't stop what is under way."""
-        Remote.__attrs_post_init__(self)
-        if self.most_tokens is not None or self.most_money is not None:
-            raise ValueError("a cap can't stop a batch that is under way: label a part of the rows first")
 
     @property
     def adaptive(self) -> bool:
@@ -54,4 +49,4 @@ class Batch(Remote):
     def _desk(self) -> Desk:
         from forge_label.desk import Desk
 
-        return Desk(Connection(self.base_url, self.key_env, self.timeout), self.window, self.size, self.poll)
+        return Desk(Connection(self.address, self.provided.key_env, self.timeout), self.window, self.size, self.poll)

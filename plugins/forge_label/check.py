@@ -30,10 +30,11 @@ _NEEDS = {
     "kappa_other": "other",
     "missed_risk": "gold",
     "alpha": "gold` or `other",
-    "drift": "before",
     "alpha_votes": "label_votes",
 }
 DISTRIBUTIONS = "distributions.json"
+BASELINE = "baseline"
+"""The part of the artifact that the next build's labels are compared with."""
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +50,7 @@ class Labels:
       (Krippendorff's, of data, gold and other), ``alpha_votes`` (of votes);
     - at most: ``refused``, ``failed``, ``skipped`` (shares of the rows), ``missed_risk`` (share of the rows with a
       ``risk`` other than ``safe`` in gold that are called safe), ``drift`` (share of a label's distribution that moved
-      since ``before``, the ``distributions.json`` of an earlier build of this check).
+      since the last build that passed, or since ``before``, the ``distributions.json`` of any build of this check).
 
     A figure that is bounded and not defined fails. Confusion matrices and distributions are left as pictures.
     """
@@ -83,7 +84,7 @@ class Labels:
             yield from self._alphas(labelled, others)
         if VOTES in data.columns:
             yield from self._votes(data)
-        yield from self._drift(labelled, out)
+        yield from self._drift(labelled, inputs.get("previous"), out)
         missing = [figure for figure in _NEEDS if self._bounds(figure) and not self._has(figure, data, others)]
         if missing:
             raise forge.StepError(f"`{missing[0]}` is bounded, and there is no `{_NEEDS[missing[0]]}`")
@@ -148,24 +149,35 @@ class Labels:
             detail = f"{most} votes on {len(rows):,} rows"
             yield self._finding(f"alpha_votes.{label}", agreement.alpha(raters) if raters else None, detail)
 
-    def _drift(self, data: pl.DataFrame, out: Path) -> Iterator[forge.Finding]:
+    def _drift(self, data: pl.DataFrame, last: forge.Artifact | None, out: Path) -> Iterator[forge.Finding]:
         now = {label: _counts(data[label].to_list()) for label in self.labels}
-        (out / DISTRIBUTIONS).write_text(json.dumps(now, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        before = self._read_before()
+        kept = out / BASELINE / DISTRIBUTIONS
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(now, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        before = self._read_before(last)
+        since = "since the last build" if self.before is None else f"since `{self.before.name}`"
         for label in self.labels:
             draw_distribution(out / f"distribution_{label}.png", label, now[label], before.get(label))
             if label in before:
-                yield self._finding(f"drift.{label}", agreement.distance(now[label], before[label]), "since `before`")
+                yield self._finding(f"drift.{label}", agreement.distance(now[label], before[label]), since)
+            else:
+                nothing = "nothing to compare with: no earlier build of this check passed with this label"
+                yield forge.Finding(f"drift.{label}", None, None, detail=nothing)
 
-    def _read_before(self) -> dict[str, dict[str, int]]:
-        if self.before is None:
+    def _read_before(self, last: forge.Artifact | None) -> dict[str, dict[str, int]]:
+        """Return the distributions to compare with: of the file that is named, else of the last build."""
+        if self.before is not None:
+            name, path = self.before.name, self.before.path
+        elif last is not None:
+            name, path = DISTRIBUTIONS, last.path / DISTRIBUTIONS
+        else:
             return {}
         try:
-            found: dict[str, dict[str, int]] = json.loads(self.before.read_bytes())
+            found: dict[str, dict[str, int]] = json.loads(path.read_bytes())
             return {label: {str(value): int(n) for value, n in counts.items()} for label, counts in found.items()}
         except (ValueError, AttributeError, TypeError) as error:
-            hint = f"it is the `{DISTRIBUTIONS}` that an earlier build of this check left"
-            raise forge.StepError(f"can't read `{self.before.name}`: {error}", hint=hint) from error
+            hint = f"it is the `{BASELINE}/{DISTRIBUTIONS}` that an earlier build of this check left"
+            raise forge.StepError(f"can't read `{name}`: {error}", hint=hint) from error
 
     def _bounds(self, figure: str) -> bool:
         return any(name.partition(".")[0] == figure for name in self.require)
@@ -173,8 +185,8 @@ class Labels:
     def _has(self, figure: str, data: pl.DataFrame, others: Mapping[str, pl.DataFrame]) -> bool:
         if figure == "alpha":
             return bool(others)
-        if figure in {"drift", "alpha_votes"}:
-            return self.before is not None if figure == "drift" else VOTES in data.columns
+        if figure == "alpha_votes":
+            return VOTES in data.columns
         return _NEEDS[figure] in others
 
     def _finding(self, name: str, value: float | None, detail: str) -> forge.Finding:

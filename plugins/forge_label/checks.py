@@ -10,7 +10,7 @@ __all__ = ["forge_register"]
 @forge.hookimpl
 def forge_register(register: forge.Register) -> None:
     """Register the check."""
-    from forge_label.check import Labels
+    from forge_label.check import BASELINE, Labels
 
     register.check(
         "labels",
@@ -19,5 +19,6 @@ def forge_register(register: forge.Register) -> None:
         inputs=("data", "gold?", "other?"),
         requires=("krippendorff", "matplotlib", "sklearn"),
         extra="label",
+        previous=BASELINE,
         facts=("krippendorff", "matplotlib", "scikit-learn"),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 from attrs.validators import gt, in_, min_len, optional
@@ -12,58 +12,71 @@ from attrs.validators import gt, in_, min_len, optional
 import forge
 from forge_label.client import Connection
 from forge_label.errors import read_answer
+from forge_label.presets import FORMS, Preset, Structured, plain_address
 from forge_label.prompted import Prompted
 
-Structured = Literal["json_schema", "json_object", "llama_cpp", "none"]
-
 _OURS = ("provider", "model", "revision")  # of an identity; all else of it is sent as it stands
-
-
-def _plain_address(_owner: object, _field: object, value: str) -> None:
-    """Refuse an address that carries a secret: parameters are written down, secrets never."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"`base_url` must be an http or https address, got `{parts.scheme}:…`")
-    if parts.username or parts.password or parts.query:
-        raise ValueError("`base_url` must hold no user, password or query: `key_env` names the variable with the key")
 
 
 @attrs.frozen(kw_only=True)
 class Remote(Prompted):
     """Ask a model at an address."""
 
-    base_url: str = attrs.field(validator=_plain_address)
-    model: str = attrs.field(validator=min_len(1))
+    preset: str | None = None
+    preset_file: forge.File | None = None
+    base_url: str | None = attrs.field(default=None, validator=optional(plain_address))
+    model: str | None = attrs.field(default=None, validator=optional(min_len(1)))
     models: tuple[str, ...] = ()
     provider: str | None = attrs.field(default=None, validator=optional(min_len(1)))
     revision: str | None = attrs.field(default=None, validator=optional(min_len(1)))
     key_env: str | None = attrs.field(default=None, validator=optional(min_len(1)))
-    structured: Structured = attrs.field(
-        default="json_schema", validator=in_(("json_schema", "json_object", "llama_cpp", "none"))
-    )
+    structured: Structured | None = attrs.field(default=None, validator=optional(in_(FORMS)))
     extra: dict[str, str | int | float | bool] = attrs.Factory(dict)
     timeout: float = forge.setting(120.0, validator=gt(0.0))
+
+    def __attrs_post_init__(self) -> None:
+        """Want an address and a model."""
+        if self.preset is not None and self.preset_file is not None:
+            raise ValueError("give one of `preset` and `preset_file`")
+        for name in ("base_url", "model"):
+            if getattr(self.provided, name) is None:
+                raise ValueError(f"`{name}` is missing: give it, or a `preset` that does")
+        Prompted.__attrs_post_init__(self)
+
+    @functools.cached_property
+    def provided(self) -> Preset:
+        """Return where the provider is: what the step says itself, and what its preset says of the rest."""
+        known = Preset()
+        if self.preset is not None:
+            known = Preset.named(self.preset)
+        if self.preset_file is not None:
+            known = Preset.read(self.preset_file)
+        own = {field.name: getattr(self, field.name) for field in attrs.fields(Preset)}
+        return attrs.evolve(known, **{name: value for name, value in own.items() if value is not None})
+
+    @property
+    def address(self) -> str:
+        """Return where the provider is."""
+        return str(self.provided.base_url)
 
     @property
     def named(self) -> str:
         """Return the model's name."""
-        return self.model
+        return str(self.provided.model)
 
     @property
     def asked(self) -> tuple[str, ...]:
         """Return the models that are asked."""
-        return self.models or (self.model,)
+        return self.models or (self.named,)
 
     def secrets(self) -> tuple[str, ...]:
         """Return the environment variables that must be set before a request is sent."""
-        return () if self.key_env is None else (self.key_env,)
+        return () if self.provided.key_env is None else (self.provided.key_env,)
 
     def identity(self) -> dict[str, Any]:
         """Return provider and model, and the revision where it is named."""
         revision = {} if self.revision is None else {"revision": self.revision}
-        return {"provider": self.provider or self.base_url.rstrip("/"), "model": self.model, **revision}
+        return {"provider": self.provider or self.address.rstrip("/"), "model": self.named, **revision}
 
     def options(self) -> dict[str, Any]:
         """Return sampling and schema, in the form that the provider takes."""
@@ -71,12 +84,13 @@ class Remote(Prompted):
         if self.seed is not None:
             options["seed"] = self.seed
         sent = dict(self._schema.sent)
-        if self.structured == "json_schema":
-            form = {"name": "labels", "strict": True, "schema": sent}
-            options["response_format"] = {"type": "json_schema", "json_schema": form}
-        elif self.structured == "llama_cpp":
+        form = self.provided.structured
+        if form == "json_schema":
+            strict = {"name": "labels", "strict": True, "schema": sent}
+            options["response_format"] = {"type": "json_schema", "json_schema": strict}
+        elif form == "llama_cpp":
             options["response_format"] = {"type": "json_object", "schema": sent}
-        elif self.structured == "json_object":
+        elif form == "json_object":
             options["response_format"] = {"type": "json_object"}
         return options
 
@@ -90,15 +104,16 @@ class Remote(Prompted):
 
     @functools.cached_property
     def _connection(self) -> Connection:
-        return Connection(self.base_url, self.key_env, self.timeout)
+        return Connection(self.address, self.provided.key_env, self.timeout)
 
 
 @attrs.frozen(kw_only=True)
 class OpenAI(Remote):
     """Label rows through an OpenAI-compatible endpoint.
 
-    ``base_url`` says which: OpenAI, DeepSeek, Qwen, vLLM, llama-server, Ollama, and Gemini by
-    ``base_url = "https://generativelanguage.googleapis.com/v1beta/openai/"`` with ``model = "gemini-2.5-flash"``.
+    ``preset`` says which by name (``gemini``, ``openai``, ``deepseek``, ``qwen``, ``ollama``, ``llama-server``), and
+    ``preset_file`` by a TOML file of your own with ``base_url``, ``model``, ``key_env`` and ``structured``; what the
+    step says itself goes before either. ``base_url`` and ``model`` alone do for any other, such as vLLM.
     ``key_env`` names the environment variable that holds the key; the key itself is read when the first request is
     sent and stands in no parameter, record, journal or log. Without ``key_env`` none is sent.
     Replies are kept by provider, model and ``revision``; ``provider`` is a name to keep them by instead of the
@@ -121,7 +136,7 @@ class OpenAI(Remote):
     ``attempts`` bounds how often a refused reply is asked for again, ``retries`` how often an unanswered request is,
     ``completeness`` the share of rows that must come out labelled. ``requests_per_minute`` and ``tokens_per_minute``
     keep to a provider's limits; ``most_tokens`` and ``most_money`` (by ``prices``, a table of ``{ input, output }``
-    for a million tokens of each model) stop one build.
+    for a million tokens of each model) stop one build; so do the first ``most_refused`` rows if all are refused.
     """
 
     async def ask(self, request: forge.Request) -> forge.Reply:

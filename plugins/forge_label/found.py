@@ -24,6 +24,7 @@ class Found:
 
     schema: forge.File | dict[str, Label]
     completeness: float = attrs.field(default=1.0, validator=[ge(0.0), le(1.0)])
+    prompt: str | None = forge.setting(None)  # of the labelers that ask: passed over, so that one may stand for another
 
     @property
     def attempts(self) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import forge
+from forge_label.schema import Label, raw_schema
 from forge_label.statistics import describe
 
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 LABELS = ("depression_level", "anxiety_level", "risk_flag", "student_distress_score")
 FLAGS = ("suicidal", "self_harm", "violence")
+_VALUES: Mapping[str, Iterable[Any]] = {
+    "depression_level": range(4),
+    "anxiety_level": range(4),
+    "risk_flag": ("none", *FLAGS),
+    "student_distress_score": range(10),
+}
 _CONTEXT = ("negations", "fillers", "joints", "neutral", "speakers", "hypotheses")
 _HIGHEST = 3  # of the weight that a flag adds, so that the score stays in 0..9
 _GONE = "□"  # stands where something was taken out, so that its sides do not grow together
@@ -78,15 +85,20 @@ class Lexicon:
     for risk alone.
     ``column`` is a list of ``{role, text}``, of which the turns of the role `user` are read, or plain text.
     ``lexicon`` is a TOML file in the form of the packaged `forge_label/lexicons/student_zh.toml`.
+    ``schema`` says, as for the labelers that ask, which labels are wanted and what they may be; ``prompt`` is theirs
+    alone and passed over, so that one may stand for another.
     """
 
     column: str = "conversation"
     lexicon: forge.File | None = None
+    schema: forge.File | dict[str, Label] | None = None
+    prompt: str | None = forge.setting(None)
 
     def label(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Add the four labels, their state, source and evidence."""
         import polars as pl
 
+        wanted = self._wanted()
         words = self._words
         rows = rows.with_columns(_said(rows, self.column).alias(_RISK))
         rows = rows.with_columns(_cleared(pl.col(_RISK), words).alias(_RISK))
@@ -97,11 +109,9 @@ class Lexicon:
         levels = [term for level in (words.depression, words.anxiety) for terms in level.values() for term in terms]
         risks = [term for terms in words.risk.values() for term in terms]
         found = [pl.col(_RISK).str.extract_all(_any(risks)), pl.col(_LEVEL).str.extract_all(_any(levels))]
+        labels = dict(zip(LABELS, (depression, anxiety, flag, depression + anxiety + weight), strict=True))
         return rows.with_columns(
-            depression.alias("depression_level"),
-            anxiety.alias("anxiety_level"),
-            flag.alias("risk_flag"),
-            (depression + anxiety + weight).alias("student_distress_score"),
+            *(labels[name].alias(name) for name in wanted),
             pl.lit("labelled").alias("label_state"),
             pl.lit("lexicon (weak)").alias("label_source"),
             pl.concat_list(found).list.unique(maintain_order=True).alias("label_evidence"),
@@ -110,6 +120,21 @@ class Lexicon:
     def statistics(self, rows: pl.LazyFrame) -> Mapping[str, Any]:
         """Count states and labels, and say that they are weak."""
         return {"source": "lexicon (weak): for trying the pipeline, no assessment of anybody", **describe(rows, LABELS)}
+
+    def _wanted(self) -> list[str]:
+        """Return the labels of the schema; refuse one that the lexicon has not, or that may not be what it gives."""
+        if self.schema is None:
+            return list(LABELS)
+        properties = raw_schema(self.schema)[0].get("properties", {})
+        for name, allowed in properties.items():
+            if name not in _VALUES:
+                raise forge.StepError(
+                    f"the lexicon has no label `{name}`", hint=f"it gives {', '.join(f'`{label}`' for label in LABELS)}"
+                )
+            beyond = [value for value in _VALUES[name] if not _allows(allowed, value)]
+            if beyond:
+                raise forge.StepError(f"the lexicon may give `{name}` the value `{beyond[0]}`, the schema forbids it")
+        return list(properties)
 
     @functools.cached_property
     def _words(self) -> Words:
@@ -177,6 +202,12 @@ def _flag(terms: Mapping[str, tuple[str, ...]]) -> pl.Expr:
 
     flags = [pl.when(pl.col(_RISK).str.contains(_any(terms[flag]))).then(pl.lit(flag)) for flag in FLAGS]
     return pl.coalesce(*flags, pl.lit("none"))
+
+
+def _allows(schema: Mapping[str, Any], value: Any) -> bool:
+    if "enum" in schema:
+        return value in schema["enum"]
+    return isinstance(value, str) or schema.get("minimum", 0) <= value <= schema.get("maximum", value)
 
 
 def _any(words: Iterable[str]) -> str:

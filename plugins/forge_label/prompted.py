@@ -54,6 +54,7 @@ class Prompted(abc.ABC):
     prices: dict[str, Price] = forge.setting({})  # noqa: RUF009 - attrs' own field, made anew for each instance
     most_tokens: int | None = forge.setting(None, validator=optional(ge(1)))
     most_money: float | None = forge.setting(None, validator=optional(gt(0.0)))
+    most_refused: int | None = forge.setting(50, validator=optional(ge(1)))
 
     def __attrs_post_init__(self) -> None:
         """Want one prompt, one system text at most, votes that can differ, and a price where money is capped."""

@@ -57,7 +57,7 @@ class Schema:
         """Read a file or a table and make every object in it exact: all its properties, and no others."""
         from jsonschema.exceptions import SchemaError
 
-        raw, name = _raw(given)
+        raw, name = raw_schema(given)
         exact = _exact(raw)
         validator = _strict()
         try:
@@ -86,7 +86,7 @@ class Schema:
         return errors
 
 
-def _raw(given: forge.File | Mapping[str, Label]) -> tuple[dict[str, Any], str]:
+def raw_schema(given: forge.File | Mapping[str, Label]) -> tuple[dict[str, Any], str]:
     """Return the JSON Schema of a file or a table as it stands, and the name that it goes by."""
     if not isinstance(given, forge.File):
         return {"type": "object", "properties": {name: label.schema() for name, label in given.items()}}, "schema"

@@ -74,11 +74,12 @@ class Fit:
     """Leave what a training run leaves."""
 
     steps: int = 40
+    slope: float = 0.5
 
     def train(self, inputs, out, run):
         points = [{"step": 0, "samples": 0, "eval_loss": 2.5}]
         for step in range(1, self.steps + 1):
-            point = {"step": step, "samples": 4 * step, "loss": 2.5 / step**0.5}
+            point = {"step": step, "samples": 4 * step, "loss": 2.5 / step**self.slope}
             point["learning_rate"] = 1e-4 * (1 - step / 50)
             if step % 10 == 0:
                 point["eval_loss"] = 2.6 / step**0.5

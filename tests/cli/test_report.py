@@ -110,6 +110,18 @@ def test_curves_receipts_pictures_and_digests_are_there(page):
     assert re.search(r"student-Q4_K_M\.gguf.*?<code[^>]*>[0-9a-f]{64}<", section(page, "gguf"), re.DOTALL)
 
 
+def test_what_a_run_wrote_beside_its_log_is_drawn_too(mill, page):
+    key = json.loads(mill.forge("show", "forge.toml", "fit", "--json").stdout)["key"]
+    folder = mill.store / "logs" / key
+    folder.mkdir()
+    points = [{"step": step, "loss": 9.0, "tokens_per_second": 100 + step} for step in (1, 2, 3, 2)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
+    fit = section(report(mill), "fit")
+    (folder / "metrics.jsonl").unlink()
+    assert fit.count("<polyline") == section(page, "fit").count("<polyline") + 1
+    assert re.search(r'class="what">tokens per second<.*?101 → 103', fit, re.DOTALL)
+
+
 def test_labels_are_counted(page):
     tile = re.search(r"<h5>level</h5>.*?</section>", section(page, "mood"), re.DOTALL)[0]
     counts = [int(n) for n in re.findall(r'class="count">(\d+) ', tile)]
@@ -216,9 +228,38 @@ CONTRAST = """() => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def swept(mill):
+    """Give the page of a sweep of more training runs than have a colour each."""
+    mill.manifest(MANIFEST + SWEEP, "swept.toml")
+    built = mill.forge("build", "swept.toml", "--json")
+    assert built.exit_code == 0, built.stderr
+    assert mill.forge("report", "swept.toml", "out/swept.html").exit_code == 0
+    return (mill.root / "out/swept.html").read_text(encoding="utf-8")
+
+
+SWEEP = """
+    [trainers.fit.sweep]
+    steps = [10, 20, 30]
+    slope = [0.5, 0.4, 0.3]
+    lowest = "loss"
+    """
+
+
+def test_the_runs_of_a_sweep_stand_in_one_picture_for_each_figure(swept):
+    part = swept[swept.index("Sweep of fit") : swept.index('<section class="step')]
+    assert re.findall(r'class="what">([^<]+)<', part) == ["eval loss", "loss", "learning rate"]
+    assert part.count("<polyline") == 3 * 8
+    assert "of the first 8 runs, the best first; 1 more are in the steps below" in part
+    assert part.count(">the best</a>") == 1
+    assert re.search(r"steps 30, slope 0\.5: ", part)
+
+
 @needs_chromium
-def test_in_a_browser_it_fits_any_screen_in_light_and_dark_and_asks_for_nothing(mill, page):
-    path = mill.root / "out/page.html"
+@pytest.mark.parametrize("name", ["page", "swept"])
+def test_in_a_browser_it_fits_any_screen_in_light_and_dark_and_asks_for_nothing(mill, page, swept, name):
+    assert page != swept
+    path = mill.root / f"out/{name}.html"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         shades = set()

@@ -34,6 +34,7 @@ def test_the_order_of_parameters_does_not_matter():
         {"files": {"path": "0" * 64}},
         {"code": {"toy": "0" * 64}},
         {"facts": {"torch": "2.9.0"}},
+        {"previous": "5" * 64},
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -61,7 +61,7 @@ def registry():
     register.transform("join", Join, version="1")
     register.transform("needy", Join, version="1", requires=("no_such_module", "json"), extra="train")
     register.trainer("fit", Fit, version="1", inputs=("data", "eval?"), facts=("attrs", "no-such-distribution"))
-    return Registry({"toy": "toy_plugin"}, loaded={"toy": register}, done={"toy"})
+    return Registry({"toy": "toy_plugin", "sweep": "forge_files.best"}, loaded={"toy": register}, done={"toy"})
 
 
 @pytest.fixture

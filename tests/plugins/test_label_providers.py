@@ -27,9 +27,9 @@ LABELS = ["depression_level", "anxiety_level", "risk_flag", "student_distress_sc
 GOOD = {"depression_level": 1, "anxiety_level": 2, "risk_flag": "none", "student_distress_score": 4}
 
 
-@pytest.fixture
-def port():
-    command = [sys.executable, str(PROVIDER), "--faults", "0.3"]
+@pytest.fixture(params=["0.3"])
+def port(request):
+    command = [sys.executable, str(PROVIDER), "--faults", request.param]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         yield int(process.stdout.readline())
         process.kill()
@@ -94,9 +94,17 @@ def test_a_batch_that_was_under_way_when_the_build_was_killed_is_found_again(por
     assert {1} == set(log(port)["answered"].values())
 
 
-def test_a_cap_is_refused_for_batches(port):
-    with pytest.raises(ValueError, match="can't stop a batch"):
-        batch(port, most_tokens=5)
+@pytest.mark.parametrize("port", ["0"], indirect=True)
+def test_a_cap_makes_batches_as_large_as_it_allows_and_stops_the_run(tmp_path, port, run):
+    rows = pl.DataFrame({"text": [f"row {number}" for number in range(40)]})
+    # few fit while a reply may have 100 tokens, more once they are known to cost 130 with their prompts
+    mine = batch(port, most_tokens=2600, max_tokens=100)
+    with pytest.raises(forge.StepError, match="stopped after 20 of 40 rows: the cap of 2,600 tokens") as caught:
+        label_rows(mine, rows, Journal(tmp_path / "journal"), run)
+    assert "raise the cap to go on" in caught.value.hint
+    assert 20 == sum(log(port)["answered"].values())
+    out = label_rows(batch(port, max_tokens=100), rows, Journal(tmp_path / "journal"), run)
+    assert (40, 40) == (out.height, sum(log(port)["answered"].values()))
 
 
 @pytest.mark.slow

@@ -168,16 +168,16 @@ def test_labels_are_held_against_gold_with_bounds_pictures_and_missed_risk(tmp_p
     assert (0.5, False) == (found["missed_risk"].value, found["missed_risk"].passed)
     assert (0.25, True) == (found["refused"].value, found["refused"].passed)
     names = {"confusion_level.png", "confusion_risk_flag.png", "distribution_level.png", "distribution_risk_flag.png"}
-    assert {*names, "distributions.json"} == {path.name for path in out.iterdir()}
-    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert {*names, "distributions.json"} == {path.name for path in out.rglob("*.*")}
+    first = {path.name: path.read_bytes() for path in out.rglob("*.*")}
     check(tmp_path, run, {"data": data, "gold": gold}, risk="risk_flag", require=bounds)
-    assert first == {path.name: path.read_bytes() for path in out.iterdir()}
+    assert first == {path.name: path.read_bytes() for path in out.rglob("*.*")}
 
 
 def test_a_distribution_that_moves_since_the_last_build_is_seen(tmp_path, run):
     _, out = check(tmp_path, run, {"data": rows([0, 0, 1, 1], ["none"] * 4)})
     before = tmp_path / "before.json"
-    before.write_bytes((out / "distributions.json").read_bytes())
+    before.write_bytes((out / "baseline/distributions.json").read_bytes())
     moved = rows([0, 1, 1, 1], ["none"] * 4)
     given = {"before": forge.File("before.json", before), "require": {"drift": 0.1}}
     found, _ = check(tmp_path, run, {"data": moved}, **given)

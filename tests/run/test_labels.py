@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import forge
-from forge.run.labels import ask_rows, label_rows, request_key, shards
+from forge.run.labels import Incomplete, ask_rows, label_rows, request_key, shards
 from forge.run.survey import survey
 from forge.store.journal import Journal
 
@@ -336,6 +336,7 @@ def test_shards_on_other_machines_share_one_folder_and_their_size_changes_nothin
 class Priced(Echo):
     most_tokens: int | None = None
     most_money: float | None = None
+    max_tokens: int = 0
 
     def cost(self, prompt_tokens, completion_tokens):
         return (prompt_tokens + completion_tokens) * 0.01
@@ -353,6 +354,54 @@ def test_a_cap_stops_the_run_cleanly_and_the_next_one_goes_on(tmp_path, run, cap
     again = Echo()
     label(again, texts, tmp_path, run)
     assert 100 == len(again.asked) + len(capped.asked)
+    assert f"stopped after {len(capped.asked)} of 100 rows" in caught.value.message  # with those that were in flight
+
+
+def test_a_cap_holds_also_for_what_is_in_flight_and_is_used_up(tmp_path, run):
+    texts = [f"x{n}" for n in range(200)]
+    # 64 at a time, each of which may cost 80 tokens and costs 7
+    capped = Priced(concurrency=64, delay=0.001, most_tokens=700, max_tokens=20)
+    with pytest.raises(forge.StepError, match="stopped after 100 of 200 rows"):
+        label(capped, texts, tmp_path, run)
+    assert 100 == len(capped.asked)
+    # what replies cost is known from the journal: the next build asks as many as fit at once
+    more = Priced(concurrency=64, delay=0.001, most_tokens=140, max_tokens=100)
+    with pytest.raises(forge.StepError, match="stopped after 120 of 200 rows"):
+        label(more, texts, tmp_path, run)
+    assert 20 == more.peak
+
+
+def test_a_first_request_is_sent_whatever_it_may_cost(tmp_path, run):
+    capped = Priced(most_tokens=10, max_tokens=1000)
+    with pytest.raises(forge.StepError, match="stopped after 1 of 3 rows: the cap of 10 tokens"):
+        label(capped, ["a", "b", "c"], tmp_path, run)
+    assert 1 == len(capped.asked)
+
+
+def test_a_run_whose_replies_are_all_refused_stops_with_an_example_and_goes_on_when_they_can_be_read(tmp_path, run):
+    texts = [f"x{n}" for n in range(300)]
+    labeler = Echo(default="no", attempts=1)
+    with pytest.raises(
+        Incomplete, match=r"all 50 replies so far are refused, as row \d+: `no` is not a number"
+    ) as caught:
+        label(labeler, texts, tmp_path, run)
+    assert 50 <= len(labeler.asked) < 60  # and those that were in flight
+    assert {"refused": len(labeler.asked)} == caught.value.report["states"]
+    assert "mend the prompt or the schema" in caught.value.hint
+
+    class Better(Echo):
+        def parse(self, reply):
+            return {"level": 0 if reply.text == "no" else int(reply.text)}
+
+    better = Better()
+    assert 300 == label(better, texts, tmp_path, run).height
+    assert 300 == len(better.asked) + len(labeler.asked)
+
+
+def test_refused_rows_stop_no_run_that_labelled_one(tmp_path, run):
+    labeler = Echo({"x0": ["7"]}, default="no", attempts=1, completeness=0.0, concurrency=1)
+    out = label(labeler, [f"x{n}" for n in range(90)], tmp_path, run)
+    assert {"labelled": 1, "refused": 89} == dict(out["label_state"].value_counts().iter_rows())
 
 
 def test_progress_shows_rate_tokens_cost_errors_and_time_left(tmp_path):
