@@ -2,11 +2,13 @@
 
 import importlib.util
 import os
-import time
 from pathlib import Path
 
 import attrs
 import pytest
+
+from .waiting import wait_until
+from .work import make_project
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,15 +100,6 @@ class Slurm:
         self.start_controller()
 
 
-def wait_until(found, seconds=30.0):
-    """Return what *found* returns once it is true; fail after some time."""
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, f"not within {seconds} seconds"
-        time.sleep(0.05)
-    return value
-
-
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
     """Start a cluster for the session; tests are skipped where there can't be one, but never in CI."""
@@ -132,7 +125,6 @@ def _healed(request):
 
 
 @pytest.fixture
-def project(slurm, forge_project):
-    """Give an empty project whose builds find the cluster."""
-    forge_project.environment.update(slurm.environment)
-    return forge_project
+def project(slurm, tmp_path):
+    """Give a project whose builds run on the cluster."""
+    return make_project(tmp_path / "project", slurm.environment)

@@ -3,7 +3,8 @@
 import subprocess
 import sys
 
-from .conftest import ROOT, load_cluster, wait_until
+from .conftest import ROOT, load_cluster
+from .waiting import wait_until
 
 SCRIPT = str(ROOT / "slurm/cluster.py")
 
