@@ -74,7 +74,6 @@ def test_a_head_that_is_killed_at_any_moment_finds_its_jobs_again(slurm, project
     project.check_whole(result)
     asked = {line: count for line, count in project.notes().items() if line.startswith("ask ")}
     assert dict.fromkeys((f"ask word{r}of{n}" for r in range(rounds) for n in range(12)), 1) == asked
-    print(f"\n{kills} kills in {rounds} rounds (FORGE_SLURM_SEED={SEED})")
 
 
 def test_a_build_that_was_killed_adopts_the_job_that_runs_on(slurm, project):

@@ -285,6 +285,4 @@ def _toml(value):
 
 
 def _which(name, path):
-    import shutil
-
     return shutil.which(name, path=path)
