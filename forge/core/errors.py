@@ -5,6 +5,7 @@ ForgeError                      an expected failure: shown without a traceback
 │   └── ManifestError           carries every problem found, each with file, line and step
 ├── StepError           exit 1  a step failed while it ran
 │   ├── CheckFailed             a check's figure is beyond its bound
+│   ├── Stopped                 a step left off, its state kept, because its machine's time is over
 │   ├── Refused                 a labeler's reply that may not be used
 │   ├── ProviderBusy            a provider that may answer if it is asked again
 │   └── ProviderRefused         a provider that will not answer, however often it is asked
@@ -72,6 +73,10 @@ class StepError(ForgeError):
 
 class CheckFailed(StepError):
     """Say which figures of a check are beyond their bounds."""
+
+
+class Stopped(StepError):
+    """Say that a step has kept its state and left off, to go on in another process."""
 
 
 class Refused(StepError):

@@ -17,6 +17,8 @@ import attrs
 from forge.core.errors import StepError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import polars as pl
 
     from forge.core.files import File
@@ -116,6 +118,13 @@ class Run(Protocol):
     def progress(self, done: float, total: float | None = None, **figures: float | str) -> None:
         """Report how far the work is, with figures worth watching (``loss=1.2``)."""
 
+    def checkpoint(self, save: Callable[[], None], *, due: bool = True) -> None:
+        """Call *save*, which keeps the state of the work below ``scratch``, where that is due.
+
+        Where the time of this machine is nearly over it is called though it is not due, and the step leaves off here:
+        it is started again elsewhere, with the same ``scratch``.
+        """
+
     def log(self, message: str) -> None:
         """Write one line to the step's log."""
 
@@ -143,6 +152,11 @@ class LocalRun:
 
     def progress(self, done: float, total: float | None = None, **figures: float | str) -> None:
         """Forget the progress."""
+
+    def checkpoint(self, save: Callable[[], None], *, due: bool = True) -> None:
+        """Keep the state where that is due."""
+        if due:
+            save()
 
     def log(self, message: str) -> None:
         """Keep the line."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from forge.core.errors import Stopped
 from forge.plugin.context import place
 from forge.store.signatures import signature
 
@@ -24,12 +25,20 @@ _EVERY = 0.1
 
 
 @attrs.define
+class Leave:
+    """Say whether a step is to leave off *now*, and whether it has ever *asked*."""
+
+    now: bool = False
+    asked: bool = False
+
+
+@attrs.define
 class Ledger:
     """Be the `forge.Run` of a step that runs in a worker.
 
     *make_scratch* makes the action's scratch folder, once it is asked for; *send* takes events as JSON values; *beat*
     shows that the worker is alive; *seen* is what the build found in files outside the store, by path. ``brought``
-    holds digest and signature of files that were put into the artifact as they are.
+    holds digest and signature of files that were put into the artifact as they are; *leave* says when to leave off.
     """
 
     make_scratch: Callable[[], Path]
@@ -42,6 +51,7 @@ class Ledger:
     tallies: dict[str, int] = attrs.Factory(dict)
     examples: dict[str, list[str]] = attrs.Factory(dict)
     warnings: list[str] = attrs.Factory(list)
+    leave: Leave = attrs.Factory(Leave)
     sent_at: float = 0.0
     _scratch: Path | None = None
 
@@ -59,6 +69,14 @@ class Ledger:
         if now - self.sent_at >= _EVERY or done == total:
             self.sent_at = now
             self.send({"event": "progress", "done": done, "total": total, "figures": figures})
+
+    def checkpoint(self, save: Callable[[], None], *, due: bool = True) -> None:
+        """Let the step keep its state, and leave off where it has to."""
+        self.leave.asked = True
+        if due or self.leave.now:
+            save()
+        if self.leave.now:
+            raise Stopped("the step left off and kept its state: the time of its machine is nearly over")
 
     def log(self, message: str) -> None:
         """Write a line to the log, which is the worker's standard output."""

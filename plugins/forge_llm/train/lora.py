@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -139,8 +140,9 @@ class LoraTrainer:
             tokens += sum(len(sample.ids) for sample in chosen)
             speed = tokens / (time.monotonic() - began)
             run.progress(step, steps, loss=round(loss, 4), tokens_per_second=round(speed))
-            if step % self.save_every == 0 and step < steps:
-                checkpoint.save(run.scratch / "checkpoints", _state(step, seen, curve, named, optimizer), run_of)
+            if step < steps:
+                keep = partial(_keep, run.scratch / "checkpoints", run_of, step, seen, curve, named, optimizer)
+                run.checkpoint(keep, due=step % self.save_every == 0)
         run.log(f"{tokens} tokens in {time.monotonic() - began:.1f} s")
 
         # What it leaves.
@@ -206,13 +208,19 @@ def _seed_of(*place: int) -> int:
     return int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=7).digest())
 
 
-def _state(
-    step: int, samples: int, curve: list[dict[str, float]], named: Mapping[str, Any], optimizer: Any
-) -> checkpoint.Checkpoint:
-    """Copy what the run needs to go on from here."""
+def _keep(  # where, of which run, and what
+    folder: Path,
+    run_of: Mapping[str, str],
+    step: int,
+    samples: int,
+    curve: list[dict[str, float]],
+    named: Mapping[str, Any],
+    optimizer: Any,
+) -> None:
+    """Keep what the run needs to go on from here."""
     weights = {name: p.detach().cpu().contiguous() for name, p in named.items()}
     moments = {f"{name}/{key}": value.cpu() for name, p in named.items() for key, value in optimizer.state[p].items()}
-    return checkpoint.Checkpoint(step, samples, curve, weights, moments)
+    checkpoint.save(folder, checkpoint.Checkpoint(step, samples, curve, weights, moments), run_of)
 
 
 def _restore(named: Mapping[str, Any], optimizer: Any, saved: checkpoint.Checkpoint) -> None:
