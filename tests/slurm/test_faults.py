@@ -9,7 +9,7 @@ import time
 import pytest
 
 from .waiting import wait_until
-from .work import kill, labels, step
+from .work import kill, labels, make_project, step
 
 KILLS = int(os.environ.get("FORGE_SLURM_KILLS", "5"))
 SEED = int(os.environ.get("FORGE_SLURM_SEED", str(time.time_ns() % 1_000_000)))
@@ -346,3 +346,32 @@ def test_accounting_that_works_says_why_a_job_died_and_none_is_missed(slurm, pro
     project.check_whole(result)
     record = json.loads(next((project.store / "actions").glob("*/*.json")).read_text())["record"]
     assert record["job"], "the record says nothing of the job"
+
+
+def test_two_stores_that_want_one_action_each_run_a_job_of_their_own(slurm, project, tmp_path):
+    # the names of their jobs are the same: only the store that a job writes to tells them apart
+    project.steps(step("one", gate=True))
+    first = project.command("build", "forge.toml")
+    wait_until(lambda: project.notes()["begun one"])
+    other = make_project(tmp_path / "other", slurm.environment)
+    other.steps(step("one", gate=True))
+    other.open("one")
+    result = other.build()
+    assert {"raw": "ran", "one": "ran"} == result.statuses, result.stderr
+    assert None is first.poll()
+    project.open("one")
+    assert 0 == first.wait(60), project.said()
+    assert 1 == project.notes()["begun one"]
+
+
+def test_two_builds_at_once_submit_each_job_once(slurm, project):
+    project.steps(step("one", gate=True), step("two", "one"))
+    builds = [project.start("build", "forge.toml", "--json") for _ in range(2)]
+    wait_until(lambda: project.notes()["begun one"])
+    project.open("one")
+    for process in builds:
+        with process:
+            _, stderr = process.communicate(timeout=60)
+        assert 0 == process.returncode, stderr
+    assert_nothing_was_submitted_twice(slurm)
+    project.check_whole(project.build())
