@@ -61,6 +61,7 @@ format: install
 bench: install  ## figures beside bare Python and the plain scripts, as ratios
 	$(BIN)/python tests/bench/run.py
 	$(BIN)/python tests/bench/labels.py
+	$(BIN)/python tests/bench/slurm.py
 
 clean:
 	rm -rf $(VENV) store/[!R]*

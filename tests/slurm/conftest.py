@@ -1,0 +1,130 @@
+"""A Slurm cluster on this machine, for the tests in this folder."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import attrs
+import pytest
+
+from .waiting import wait_until
+from .work import make_project
+
+ROOT = Path(__file__).parents[2]
+
+
+def load_cluster():
+    """Import slurm/cluster.py, which is a script and in no package."""
+    spec = importlib.util.spec_from_file_location("forge_test_cluster", ROOT / "slurm/cluster.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@attrs.define
+class Slurm:
+    """Be the cluster, as tests see it: ``environment`` is what Slurm's commands need to find it."""
+
+    cluster: object
+    settings: dict = attrs.Factory(dict)
+
+    @property
+    def environment(self):
+        return self.cluster.environment
+
+    @property
+    def nodes(self):
+        return self.cluster.nodes
+
+    def run(self, *words, check=True):
+        """Run one of Slurm's commands and return what it printed."""
+        return self.cluster.command(*words, check=check).stdout
+
+    def jobs(self, *options):
+        """Return what the controller has of each job: ``{id: (name, state)}``, ended ones included."""
+        lines = self.run("squeue", "--noheader", "--states=all", "--format=%i|%j|%T", *options).splitlines()
+        return {job: (name, state) for job, name, state in (line.split("|") for line in lines)}
+
+    def living(self):
+        """Return the jobs that wait or run: ``{id: name}``."""
+        lines = self.run("squeue", "--noheader", "--format=%i|%j").splitlines()
+        return dict(line.split("|") for line in lines)
+
+    def kill_controller(self):
+        """Kill the controller without a warning: what it did not save is lost."""
+        self.cluster.kill_daemon("slurmctld")
+
+    def start_controller(self):
+        self.cluster.start_daemon("slurmctld")
+        self.cluster.wait_for_nodes()
+
+    def restart_controller(self):
+        self.kill_controller()
+        self.start_controller()
+
+    def kill_node(self, node):
+        """Kill a node's daemon; what runs on the node runs on."""
+        self.cluster.kill_daemon(node)
+
+    def start_node(self, node):
+        self.cluster.start_daemon(node)
+
+    def set(self, **settings):
+        """Change what slurm.conf says, until the test ends; the controller starts again."""
+        text = self.cluster.configuration.read_text().splitlines()
+        kept = [line for line in text if line.partition("=")[0] not in settings]
+        self.settings.setdefault("before", "\n".join(text) + "\n")
+        lines = [f"{name}={value}" for name, value in settings.items()]
+        self.cluster.configuration.write_text("\n".join([*lines, *kept]) + "\n")
+        self._start_again()
+
+    def heal(self):
+        """Make the cluster what it was before a test: everything runs, and there are no jobs."""
+        if before := self.settings.pop("before", None):
+            self.cluster.configuration.write_text(before)
+            self.cluster.kill_daemon("slurmctld")
+        for daemon in self.cluster.daemons:
+            if self.cluster.pid(daemon) is None:
+                self.cluster.start_daemon(daemon)
+        wait_until(self.cluster.node_states, 20)
+        if jobs := list(self.living()):
+            self.run("scancel", *jobs, check=False)
+        for node, state in self.cluster.node_states().items():
+            if state not in {"idle", "mixed", "allocated", "completing"}:
+                self.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+        self.cluster.wait_for_nodes()
+        wait_until(lambda: not self.living(), 30)
+
+    def _start_again(self):
+        self.cluster.kill_daemon("slurmctld", 15)
+        self.start_controller()
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    """Start a cluster for the session; tests are skipped where there can't be one, but never in CI."""
+    module = load_cluster()
+    cluster = module.Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        cluster.start(nodes=4)
+    except module.ClusterError as error:
+        cluster.stop()
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no Slurm here: {error}")
+    yield Slurm(cluster)
+    cluster.stop()
+
+
+@pytest.fixture(autouse=True)
+def _healed(request):
+    """Give every test a cluster in which all runs and nothing waits."""
+    yield
+    if "slurm" in request.fixturenames:
+        request.getfixturevalue("slurm").heal()
+
+
+@pytest.fixture
+def project(slurm, tmp_path):
+    """Give a project whose builds run on the cluster."""
+    return make_project(tmp_path / "project", slurm.environment)
