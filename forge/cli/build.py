@@ -14,13 +14,16 @@ from forge.cli import options
 if TYPE_CHECKING:
     from forge.plan.lock import Lock
     from forge.run.build import Outcome
+    from forge.run.executor import Executor
 
 
 @click.command()
 @options.manifest
 @click.argument("steps", nargs=-1, metavar="[STEP]…")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Run this many steps at once (default: the cores).")
-@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Where steps run.")
+@options.executor
+@options.profile
+@click.option("--detach", is_flag=True, help="Build in the background; `forge status` says how far it is.")
 @click.option("--offline", is_flag=True, help="Refuse steps that need the network.")
 @click.option("--locked", is_flag=True, help="Refuse versions, files and steps that are not those of MANIFEST.lock.")
 @options.as_json
@@ -31,7 +34,9 @@ def command(
     sets: tuple[str, ...],
     store_path: str | None,
     jobs: int | None,
-    executor: str,
+    executor: str | None,
+    profile: str | None,
+    detach: bool,
     offline: bool,
     locked: bool,
     as_json: bool,
@@ -44,23 +49,41 @@ def command(
     from forge.run.build import Build
     from forge.run.local import LocalExecutor
 
-    del executor  # one choice so far
     begun = time.time()
     call = click.get_current_context().find_root().obj
     project = options.open_project(manifest, sets, store_path, steps)
+    cluster = None
+    if executor == "slurm" or profile or project.graph.manifest.executor:
+        from forge.cli.cluster import cluster_of
+
+        project, cluster = cluster_of(project, executor, profile)
     require_secrets(project.graph, project.store)
     lock = _lock(project) if locked else None
     count = jobs or os.cpu_count() or 1
+    if detach:
+        from forge.cli.cluster import detached
+
+        return detached(project, call.arguments)
     with BuildView(quiet=as_json) as view:
-        build = Build(
-            project.graph, project.store, lambda: LocalExecutor(count, call.spare), view.hear, offline=offline
-        )
+
+        def make() -> Executor:
+            local = LocalExecutor(count, call.spare)
+            return cluster.executor(project, local, view) if cluster is not None else local
+
+        build = Build(project.graph, project.store, make, view.hear, offline=offline)
         outcome = build.run()
     text = json_text(document(project, outcome)) if as_json else summary(project, outcome, terminal=sys.stdout.isatty())
     sys.stdout.write(text)
     sys.stdout.flush()
     if outcome.exit_code == 0 and lock is None:  # a snapshot knows nothing of locks
-        take(call.arguments, project, build, outcome, begun, {"jobs": count, "offline": offline})
+        take(
+            call.arguments,
+            project,
+            build,
+            outcome,
+            begun,
+            {"jobs": count, "offline": offline, "slurm": cluster is not None},
+        )
     view.failures(outcome)
     if lock is not None:
         _compare(lock, outcome)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from forge.core.manifest import Manifest
     from forge.core.step import Step
+    from forge.plan.graph import Graph
 
 _KINDS = tuple(SECTIONS.values())
 _TABLES = ("resources", *_KINDS)
@@ -64,7 +65,7 @@ class Profile:
     grace: str = attrs.field(default="10s", validator=_time)
     poll: str = attrs.field(default="2s", validator=_time)
     retries: int = attrs.field(default=3, validator=ge(1))
-    resources: Resources = Resources()
+    resources: Resources = attrs.Factory(Resources)
     by_kind: dict[str, Resources] = attrs.Factory(dict)
 
     def is_job(self, step: Step) -> bool:
@@ -178,3 +179,16 @@ def _profile(table: Mapping[str, Any], place: str, root: Path) -> tuple[Profile 
 
 def _in_words(complaint: Any) -> str:
     return str(complaint.message).replace("parameter", "key")
+
+
+def placed(graph: Graph, profile: Profile) -> Graph:
+    """Return *graph* with the facts of steps that get a GPU as they are on the nodes, which the head may not have."""
+    if not profile.facts:
+        return graph
+    steps = {
+        name: attrs.evolve(step, facts={k: profile.facts.get(k, v) for k, v in step.facts.items()})
+        if profile.is_job(step) and profile.resources_of(step).gpus
+        else step
+        for name, step in graph.steps.items()
+    }
+    return attrs.evolve(graph, steps=steps)

@@ -82,6 +82,10 @@ class LocalExecutor:
                     worker.job = None
         return found
 
+    def ears(self) -> list[int]:
+        """Return the descriptors that can be read when a worker has something to say."""
+        return [worker.process.out for worker in self.workers]
+
     def close(self) -> None:
         """End all workers: by closing their input, then by force."""
         for worker in self.workers:

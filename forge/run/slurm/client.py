@@ -21,8 +21,21 @@ if TYPE_CHECKING:
 PREFIX = "forge-"
 """What the names of our jobs begin with; the action key follows."""
 ALIVE = frozenset(
-    "PENDING RUNNING SUSPENDED CONFIGURING REQUEUED REQUEUE_HOLD REQUEUE_FED RESIZING SIGNALING SPECIAL_EXIT "
-    "STAGE_OUT STOPPED RESV_DEL_HOLD".split()
+    [
+        "PENDING",
+        "RUNNING",
+        "SUSPENDED",
+        "CONFIGURING",
+        "REQUEUED",
+        "REQUEUE_HOLD",
+        "REQUEUE_FED",
+        "RESIZING",
+        "SIGNALING",
+        "SPECIAL_EXIT",
+        "STAGE_OUT",
+        "STOPPED",
+        "RESV_DEL_HOLD",
+    ]
 )
 """States of a job from which more is to come; one that is COMPLETING has ended."""
 _FORMAT = "%A|%F|%K|%j|%k|%T|%N|%M|%P|%r"

@@ -25,12 +25,17 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from forge.store.base import Store
 
 NO_INDEX = "x"
 """Stands for the index of a job that is no array."""
+
+
+def _numbers(values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(values)
 
 
 @attrs.frozen
@@ -44,7 +49,7 @@ class Submission:
     ticket: str
     step: str
     manifest: str
-    shards: tuple[int, ...] = attrs.field(default=(), converter=tuple)
+    shards: tuple[int, ...] = attrs.field(default=(), converter=_numbers)
     rows: int = 0
     shard: int = 0
     at_once: int = 1

@@ -29,6 +29,7 @@ from forge.run.job import Job
 from forge.run.labels import ask_rows, shards
 from forge.run.ledger import Leave
 from forge.run.slurm.folder import JobFolder, Submission
+from forge.run.slurm.verdict import LEFT_OFF
 from forge.run.worker import Worker, inputs_of, redirect
 from forge.store.journal import Journal
 from forge.store.used import lease
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from forge.plugin.registry import StepType
     from forge.store.actions import Actions
 
-LEFT_OFF = 75
-"""Exit code of a worker that kept its state and wants to go on later; the script knows it too."""
 _SHARE = 0.8
 """Share of the notice after which a step that does not leave off is ended."""
 _EVERY = 0.5
