@@ -162,6 +162,8 @@ class Cluster:
                 stderr=output,
                 start_new_session=True,
             )
+        if daemon in self.children:
+            self.children[daemon].wait()
         self.children[daemon] = process
         self._pid_file(daemon).write_text(f"{process.pid} {_started(process.pid)}\n")
         if daemon == "munged":
