@@ -34,7 +34,9 @@ class Cluster:
         from forge.run.slurm.executor import SlurmExecutor
 
         manifest = str(project.graph.manifest.path.absolute())
-        return SlurmExecutor(project.store, self.profile, Slurm(), local, manifest, lambda jobs: _ask(view, jobs))
+        return SlurmExecutor(
+            project.store, self.profile, Slurm.of(project.store), local, manifest, lambda jobs: _ask(view, jobs)
+        )
 
 
 def cluster_of(project: Project, executor: str | None, name: str | None) -> tuple[Project, Cluster | None]:
