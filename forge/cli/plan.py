@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from forge.plan.forecast import Forecast
     from forge.run.estimate import Estimate
+    from forge.run.slurm.planned import Planned
 
 _WORDS = {"hit": "hit", "run": "run", "unknown": "run unless equal"}
 _NUMBERS = ("rows in", "last rows", "requests", "tokens", "last seconds")
@@ -24,9 +25,18 @@ _NUMBERS = ("rows in", "last rows", "requests", "tokens", "last seconds")
 @click.command()
 @options.manifest
 @click.argument("steps", nargs=-1, metavar="[STEP]…")
+@options.executor
+@options.profile
 @options.as_json
 def command(
-    *, manifest: str, steps: tuple[str, ...], sets: tuple[str, ...], store_path: str | None, as_json: bool
+    *,
+    manifest: str,
+    steps: tuple[str, ...],
+    sets: tuple[str, ...],
+    store_path: str | None,
+    executor: str | None,
+    profile: str | None,
+    as_json: bool,
 ) -> None:
     """Say what a build of MANIFEST would run, and why, without running it.
 
@@ -36,7 +46,15 @@ def command(
     from forge.plan.forecast import forecast
 
     project = options.open_project(manifest, sets, store_path, steps)
-    entries = forecast(project.graph, project.store)
+    jobs: dict[str, Planned] = {}
+    if executor == "slurm" or profile or project.graph.manifest.executor:
+        from forge.cli.cluster import cluster_of, planned_jobs
+
+        project, _ = cluster_of(project, executor, profile)
+        entries = forecast(project.graph, project.store)
+        jobs = planned_jobs(project, executor, profile, entries)
+    else:
+        entries = forecast(project.graph, project.store)
     estimates: dict[str, Estimate] = {}
     if any(e.step.verb == "request" for e in entries.values()):
         from forge.run.estimate import estimate
@@ -44,13 +62,13 @@ def command(
         found = {name: estimate(entry, entries, project.store) for name, entry in entries.items()}
         estimates = {name: each for name, each in found.items() if each is not None}
     if as_json:
-        document = {"steps": [_json(e, estimates.get(name)) for name, e in entries.items()]}
+        document = {"steps": [_json(e, estimates.get(name), jobs.get(name)) for name, e in entries.items()]}
         click.echo(json.dumps(document, ensure_ascii=False, indent=1))
         return
-    _show(console(), entries, estimates)
+    _show(console(), entries, estimates, jobs)
 
 
-def _json(entry: Forecast, estimate: Estimate | None) -> dict[str, Any]:
+def _json(entry: Forecast, estimate: Estimate | None, job: Planned | None) -> dict[str, Any]:
     import attrs
 
     last = entry.last
@@ -68,16 +86,20 @@ def _json(entry: Forecast, estimate: Estimate | None) -> dict[str, Any]:
         "rows_last": last.rows_out if last else None,
         "seconds_last": last.seconds if last else None,
         "labels": attrs.asdict(estimate) | {"tokens": estimate.tokens} if estimate else None,
+        "job": attrs.asdict(job) if job else None,
     }
 
 
-def _show(out: Console, entries: Mapping[str, Forecast], estimates: Mapping[str, Estimate]) -> None:
+def _show(
+    out: Console, entries: Mapping[str, Forecast], estimates: Mapping[str, Estimate], jobs: Mapping[str, Planned]
+) -> None:
     from rich.markup import escape
 
     from forge.cli.render import STYLES, grid
 
     asks = any(e.step.verb == "request" and e.will != "hit" for e in entries.values())
     columns = [c for c in ("step", "use", "will", "why", *_NUMBERS) if asks or c not in ("requests", "tokens")]
+    columns += ["job"] if jobs else []
     table = grid(*columns, right=_NUMBERS)
     for name, entry in entries.items():
         last = entry.record or entry.last
@@ -91,6 +113,7 @@ def _show(out: Console, entries: Mapping[str, Forecast], estimates: Mapping[str,
             "requests": _requests(entry, estimates.get(name)),
             "tokens": f"≈ {estimates[name].tokens:,}" if name in estimates and estimates[name].requests else "",
             "last seconds": "" if last is None or entry.will == "hit" else f"{last.seconds:.1f}",
+            "job": escape(str(jobs[name])) if name in jobs else "",
         }
         table.add_row(*(cells[column] for column in columns))
     out.print(table)
@@ -100,6 +123,10 @@ def _show(out: Console, entries: Mapping[str, Forecast], estimates: Mapping[str,
         return
     more = f", {unknown} of them unless what comes in is equal" if unknown else ""
     out.print(f"\n{run + unknown} of {len(entries)} steps would run{more}")
+    if jobs:
+        from forge.run.slurm.planned import in_words
+
+        out.print(in_words(jobs))
     for name, each in estimates.items():
         out.print(escape(_in_words(name, each)))
 

@@ -182,7 +182,7 @@ class Worker:
                 started=started,
                 host=socket.gethostname(),
                 forge=forge.__version__,
-                job=self.job(),
+                job={**job.cluster, **self.job()},
             )
 
     def _check_code(self, cls: type, job: Job) -> None:

@@ -31,12 +31,9 @@ def note(actions: Actions, slurm: Slurm, settled: Mapping[str, Submission]) -> N
     known = _asked(slurm, wanted.values())
     for key, job in wanted.items():
         record = actions.read(key)
-        if record is None:
+        if record is None or job not in known:
             continue
         about: dict[str, Any] = {**record.job}
-        about.setdefault("id", job)
-        if tasks := settled[key].shards:
-            about["tasks"] = len(tasks)
         about |= {name: value for name, value in known.get(job, {}).items() if name != "memory" or value}
         if about != record.job:
             try:

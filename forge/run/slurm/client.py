@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import zlib
 from typing import TYPE_CHECKING
 
 import attrs
@@ -17,6 +18,8 @@ from forge.core.errors import StepError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from forge.store.base import Store
 
 PREFIX = "forge-"
 """What the names of our jobs begin with; the action key follows."""
@@ -121,9 +124,22 @@ class Listed:
 
 @attrs.frozen
 class Slurm:
-    """Ask one cluster, by the commands on the path of *environment*."""
+    """Ask one cluster about the jobs of one store, by the commands on the path of *environment*.
 
+    Two stores may want the same action: *place* stands for ours in the jobs' comments, behind the ticket.
+    """
+
+    place: str
     environment: Mapping[str, str] = attrs.Factory(lambda: dict(os.environ))
+
+    @classmethod
+    def of(cls, store: Store) -> Slurm:
+        """Return what asks about the jobs of *store*."""
+        return cls(f"{zlib.crc32(os.path.realpath(store.root).encode('utf-8', 'surrogateescape')):08x}")
+
+    def comment(self, ticket: str) -> str:
+        """Return the comment of the job with *ticket*."""
+        return f"{ticket}-{self.place}"
 
     def submit(self, script: Path, options: Sequence[str] = ()) -> str:
         """Hand a script in and return the job's id."""
@@ -134,14 +150,17 @@ class Slurm:
         said = self.run("squeue", "--me", "--states=all", "--noheader", f"--format={_FORMAT}")
         rows = (line.split("|", _FIELDS - 1) for line in said.splitlines())
         found = [Listed(*(cell.strip() for cell in row)) for row in rows if len(row) == _FIELDS]
-        ours = [job for job in found if job.name.startswith(PREFIX)]
+        ours = [
+            attrs.evolve(job, ticket=job.ticket.partition("-")[0])
+            for job in found
+            if job.name.startswith(PREFIX) and job.ticket.endswith(f"-{self.place}")
+        ]
         return sorted(ours, key=lambda job: int(job.id) if job.id.isdigit() else 0)
 
     def cancel(self, keys: Iterable[str]) -> None:
         """End all jobs of these actions, also those whose id nobody has seen."""
-        names = ",".join(PREFIX + key for key in keys)
-        if names:
-            self.run("scancel", "--me", f"--name={names}")
+        wanted = set(keys)
+        self.end(sorted({job.array for job in self.jobs() if job.alive and job.key in wanted}))
 
     def end(self, ids: Sequence[str]) -> None:
         """End the jobs of these ids, which have just been listed."""

@@ -218,7 +218,9 @@ class Controller:
     def _hand_in(self, wish: Wish, folder: JobFolder, submission: Submission) -> Submitted:
         folder.write("job.json", wish.job.dump())
         folder.note(submission)
-        text = script(self.profile, wish.resources, folder, submission, wish.job.root)
+        text = script(
+            self.profile, wish.resources, folder, submission, wish.job.root, self.slurm.comment(submission.ticket)
+        )
         path = folder.write(f"script-{submission.ticket}.sh", text)
         try:
             submission = attrs.evolve(submission, id=self.slurm.submit(path))

@@ -277,12 +277,14 @@ class SlurmExecutor:
         """Run the labeler itself, whose requests its shards have all been answered."""
         if active.submission is not None:
             self.settled[active.key] = active.submission
+        about = {"array": active.submission.id, "tasks": active.wish.shards} if active.submission is not None else {}
+        job = attrs.evolve(active.wish.job, cluster=about)
         if self.profile.light == "head":
             del self.active[active.key]
-            self.local.submit(active.wish.job, Need())
+            self.local.submit(job, Need())
             return
         active.submission = None
-        active.wish = attrs.evolve(active.wish, shards=1)
+        active.wish = attrs.evolve(active.wish, job=job, shards=1)
         self.controller.submit(active.wish)
 
     def _end(self, active: Active, event: dict[str, Any]) -> None:

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 _MEBIBYTE = 1 << 20
 
 
-def script(profile: Profile, resources: Resources, folder: JobFolder, submission: Submission, root: str) -> str:
+def script(  # what it asks for, where it lies, and what it is known by
+    profile: Profile, resources: Resources, folder: JobFolder, submission: Submission, root: str, comment: str
+) -> str:
     """Return the script of one submission; *root* is the project's folder."""
     options = [
         f"--job-name={PREFIX}{folder.key}",
-        f"--comment={submission.ticket}",
+        f"--comment={comment}",
         f"--chdir={root}",
         f"--output={str(folder.path).replace('%', '%%')}/slurm{'-%a' if submission.shards else ''}.log",
         "--open-mode=append",

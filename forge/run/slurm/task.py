@@ -28,6 +28,7 @@ from forge.plugin.parameters import structure
 from forge.run.job import Job
 from forge.run.labels import ask_rows, shards
 from forge.run.ledger import Leave
+from forge.run.slurm import preflight
 from forge.run.slurm.folder import JobFolder, Submission
 from forge.run.slurm.verdict import LEFT_OFF
 from forge.run.worker import Worker, inputs_of, redirect
@@ -208,5 +209,7 @@ def _failed(error: ForgeError) -> dict[str, Any]:
 
 
 def main(folder: str, attempt: str, notice: str) -> int:
-    """Run the job of *folder*."""
+    """Run the job of *folder*, or answer it, where it is a probe."""
+    if (Path(folder) / preflight.QUESTION).exists():
+        return preflight.answer(JobFolder(Path(folder), Path(folder).name), os.environ.get("SLURMD_NODENAME", ""))
     return Task.load(Path(folder), Path(attempt), seconds_of(f"{notice}s")).run()
