@@ -52,7 +52,7 @@ def test_a_head_that_is_killed_at_any_moment_finds_its_jobs_again(slurm, project
     chance, kills, rounds, told = random.Random(SEED), 0, 0, []
     while kills < KILLS:
         # each round has keys of its own
-        project.write("raw.txt", f"raw {rounds}\n")
+        project.write("raw.txt", f"raw {project.root} {rounds}\n")
         project.write("words.txt", "".join(f"word{rounds}of{number}\n" for number in range(12)))
         project.steps(*GRAPH, executor=project.executor + "shard = 4\n")
         while True:
@@ -353,7 +353,7 @@ def test_two_stores_that_want_one_action_each_run_a_job_of_their_own(slurm, proj
     project.steps(step("one", gate=True))
     first = project.command("build", "forge.toml")
     wait_until(lambda: project.notes()["begun one"])
-    other = make_project(tmp_path / "other", slurm.environment)
+    other = make_project(tmp_path / "other", slurm.environment, (project.root / "raw.txt").read_text())
     other.steps(step("one", gate=True))
     other.open("one")
     result = other.build()

@@ -263,13 +263,16 @@ def labels(source, **options):
     )
 
 
-def make_project(root, environment):
-    """Return an empty project with the plugin, a raw file, and places for what is counted."""
+def make_project(root, environment, raw=None):
+    """Return an empty project with the plugin, a raw file, and places for what is counted.
+
+    Its actions are nobody else's, unless *raw* says what the raw file holds.
+    """
     root.mkdir(exist_ok=True)
     project = SlurmProject(root, {**environment, "COMMITS": str(root / "commits")})
     project.plugin("work", PLUGIN)
     project.write("plugins/sitecustomize.py", SITE)
-    project.write("raw.txt", "raw\n")
+    project.write("raw.txt", raw or f"raw {root}\n")
     (root / "place").mkdir()
     return project
 
