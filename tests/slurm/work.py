@@ -1,5 +1,6 @@
 """A project whose steps run as jobs, can be held up and counted from outside, and whose jobs can be looked at."""
 
+import json
 import os
 import shutil
 import signal
@@ -164,7 +165,7 @@ if "COMMITS" in os.environ:
 EXECUTOR = """
 [executor]
 use = "slurm"
-light = "cluster"
+kinds = ["transform", "labeler"]
 poll = "1s"
 grace = "5s"
 """
@@ -232,6 +233,17 @@ class SlurmProject(ForgeProject):
         """Return every fault of the store, as `forge store verify` finds it."""
         opened = Store.open(self.store)
         return [(fault.fault, str(fault.path)) for fault in describe_damage(opened, Actions(opened))]
+
+    def record(self, key):
+        """Return an action's run record."""
+        return json.loads((self.store / "actions" / key[:2] / f"{key[2:]}.json").read_text())["record"]
+
+    def check_submitted_once(self, slurm):
+        """Assert that no action has two jobs, by the names of all that the controller remembers."""
+        jobs = {(job.partition("_")[0], name) for job, (name, _) in slurm.jobs(self).items()}
+        names = sorted(name for _, name in jobs)
+        assert names, "the controller knows of no job of ours"
+        assert sorted(set(names)) == names
 
     def check_whole(self, result, *, but=()):
         """Assert what holds after any fault: all is there, committed once, as the local executor makes it."""
