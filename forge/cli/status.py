@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -27,16 +26,14 @@ def command(*, manifest: str | None, store_path: str | None, as_json: bool) -> N
 
     from forge.run.slurm.client import Slurm
     from forge.run.slurm.overview import entries
-    from forge.store.used import leases
 
     store, path = store_of(manifest, store_path)
     found = entries(store, Slurm.of(store), str(path) if path is not None else "")
-    builds = sum(since is not None for since in leases(store.root).values())
     if as_json:
-        document = {"builds": builds, "jobs": [attrs.asdict(entry) for entry in found]}
+        document = {"jobs": [attrs.asdict(entry) for entry in found]}
         click.echo(json.dumps(document, ensure_ascii=False, indent=1))
         return
-    _show(found, builds)
+    _show(found)
 
 
 def store_of(manifest: str | None, store_path: str | None) -> tuple[Store, Path | None]:
@@ -51,7 +48,7 @@ def store_of(manifest: str | None, store_path: str | None) -> tuple[Store, Path 
     return options.open_store(store_path, loaded.root, made=True), loaded.path.absolute()
 
 
-def _show(found: list[Entry], builds: int) -> None:
+def _show(found: list[Entry]) -> None:
     from rich.markup import escape
 
     from forge.cli.render import console, grid
@@ -66,7 +63,4 @@ def _show(found: list[Entry], builds: int) -> None:
         table.add_row(*(escape(cell) for cell in cells))
     out.print(table)
     alive = sum(entry.alive for entry in found)
-    head = f"{builds} build{'s' if builds != 1 else ''} of this store running"
-    out.print(f"\n{alive} job{'s' if alive != 1 else ''} in the queue, {head}")
-    if alive and not builds:
-        print("no build waits for them: `forge build` goes on from what they make", file=sys.stderr)  # noqa: T201
+    out.print(f"\n{alive} job{'s' if alive != 1 else ''} in the queue")

@@ -44,7 +44,11 @@ if [ "$code" -gt 128 ] && [ -n "$stopped" ]; then
     [ $? -eq 127 ] || code=$?
 fi
 
+# What ran into its limit goes on if it has kept its state (75); what was cancelled does not.
 if [ "$stopped" = TERM ] && [ "$code" -ne 0 ]; then
+    if [ "$code" -eq 75 ] && scontrol show job --oneliner "$SLURM_JOB_ID" | grep -q ' Reason=TimeLimit '; then
+        scontrol requeue "$SLURM_JOB_ID"
+    fi
     exit 143
 fi
 # 75: the worker has kept its state and goes on from there. A requeue that can't be had is left to the head.

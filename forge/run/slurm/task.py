@@ -136,8 +136,7 @@ class Task:
     def _give_up(self, wait: float) -> None:
         time.sleep(wait)
         if self.leave.now and not self._kept_state():
-            asked = os.environ.get("SLURM_JOB_TIME_LIMIT", "")
-            message = f"step `{self.job.step}` ran into its time limit{asked} and has kept nothing to go on from"
+            message = f"step `{self.job.step}` ran into its time limit and has kept nothing to go on from"
             self._write(_failed(StepError(message, hint="give its `resources` more `time`")))
             os._exit(1)
         with suppress(OSError, ValueError):  # nobody shall wait for a claim whose holder is gone
