@@ -76,19 +76,19 @@ class Slurm:
         self.cluster.start_daemon(node)
 
     def set(self, **settings):
-        """Change what slurm.conf says, until the test ends; the controller starts again."""
+        """Change what slurm.conf says, until the test ends."""
         text = self.cluster.configuration.read_text().splitlines()
         kept = [line for line in text if line.partition("=")[0] not in settings]
         self.settings.setdefault("before", "\n".join(text) + "\n")
         lines = [f"{name}={value}" for name, value in settings.items()]
         self.cluster.configuration.write_text("\n".join([*lines, *kept]) + "\n")
-        self._start_again()
+        self.run("scontrol", "reconfigure")
 
     def heal(self):
         """Make the cluster what it was before a test: everything runs, and there are no jobs."""
         if before := self.settings.pop("before", None):
             self.cluster.configuration.write_text(before)
-            self.cluster.kill_daemon("slurmctld")
+            self.run("scontrol", "reconfigure", check=False)
         for daemon in self.cluster.daemons:
             if self.cluster.pid(daemon) is None:
                 self.cluster.start_daemon(daemon)
@@ -101,12 +101,8 @@ class Slurm:
         self.cluster.wait_for_nodes()
         wait_until(lambda: not self.living(), 30)
 
-    def _start_again(self):
-        self.cluster.kill_daemon("slurmctld", 15)
-        self.start_controller()
 
-
-SIDE_BY_SIDE = 5
+SIDE_BY_SIDE = 6
 """Tests that run at once: they mostly wait for Slurm."""
 
 

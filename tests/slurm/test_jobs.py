@@ -22,7 +22,27 @@ GRAPH = [
 ]
 HELD = '[executor.resources]\nextra = ["--hold"]\n'
 
-pytestmark = [pytest.mark.together, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.together, pytest.mark.timeout(400)]  # the longest come first
+
+
+def on(feature):
+    """Return an executor whose jobs run on two nodes that others take last."""
+    return f'{EXECUTOR}[executor.resources]\nconstraint = "{feature}"\n'
+
+
+def test_a_node_that_falls_silent_while_its_job_runs_on_commits_once(slurm, project):
+    # fact 5: run 0 goes on while run 1 starts
+    project.steps(step("one", gate=True), step("two", "one"), executor=on("pair4"))
+    process = project.command("build", "forge.toml")
+    wait_until(lambda: project.notes()["begun one"])
+    [job] = slurm.living(project)
+    first = slurm.node_of(job)
+    slurm.kill_node(first)
+    wait_until(lambda: slurm.node_of(job) not in ("", first), 120)
+    time.sleep(2)
+    project.open("one")
+    assert 0 == process.wait(120), project.said()
+    project.check_whole(project.build())
 
 
 @pytest.mark.timeout(200 + 40 * KILLS)
@@ -123,26 +143,6 @@ def test_a_node_that_goes_down_has_its_job_requeued_and_attempts_never_mix(slurm
     project.check_whole(project.build())
 
 
-def test_a_node_that_falls_silent_while_its_job_runs_on_commits_once(slurm, project):
-    # fact 5: run 0 goes on while run 1 starts
-    project.steps(step("one", gate=True), step("two", "one"), executor=on("pair4"))
-    process = project.command("build", "forge.toml")
-    wait_until(lambda: project.notes()["begun one"])
-    [job] = slurm.living(project)
-    first = slurm.node_of(job)
-    slurm.kill_node(first)
-    wait_until(lambda: slurm.node_of(job) not in ("", first), 120)
-    time.sleep(2)
-    project.open("one")
-    assert 0 == process.wait(120), project.said()
-    project.check_whole(project.build())
-
-
-def on(feature):
-    """Return an executor whose jobs run on two nodes that others take last."""
-    return f'{EXECUTOR}[executor.resources]\nconstraint = "{feature}"\n'
-
-
 def test_a_job_that_is_cancelled_by_hand_is_reported_so_and_runs_at_the_next_build(slurm, project):
     project.steps(step("one", gate=True), step("two", "one"), step("three"))
     process = project.command("build", "forge.toml", "--json")
@@ -167,7 +167,7 @@ def test_a_job_that_waits_and_is_cancelled_by_hand_is_reported_so(slurm, project
 
 @pytest.mark.parametrize("how", ["notice", "limit"])
 def test_a_step_whose_time_is_up_keeps_its_state_and_goes_on(slurm, project, how):
-    project.steps(step("count", use="count", steps=600 if how == "limit" else 150))
+    project.steps(step("count", use="count", steps=600 if how == "limit" else 60))
     process = project.command("build", "forge.toml")
     wait_until(lambda: project.notes()["from 0"])
     time.sleep(1)

@@ -296,7 +296,9 @@ def kill(process, signum=signal.SIGKILL):
 
 
 def _toml(value):
-    return {True: "true", False: "false"}.get(value, repr(value)) if not isinstance(value, str) else f'"{value}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
 def _which(name, path):
