@@ -9,7 +9,7 @@ import time
 import pytest
 
 from .waiting import wait_until
-from .work import EXECUTOR, kill, labels, make_project, step
+from .work import EXECUTOR, PLUGIN, kill, labels, make_project, step
 
 KILLS = int(os.environ.get("FORGE_SLURM_KILLS", "4"))
 SEED = int(os.environ.get("FORGE_SLURM_SEED", str(time.time_ns() % 1_000_000)))
@@ -321,3 +321,16 @@ def test_an_input_that_comes_out_the_same_cuts_off_what_needs_it(slurm, project)
     result = project.build()
     assert {"raw": "ran", "cut": "ran", "one": "hit"} == result.statuses
     assert 3 == len(slurm.jobs(project))
+
+
+def test_code_that_changes_while_a_job_waits_is_not_run_under_the_old_key(slurm, project):
+    # fact 10: what is looked up when it runs may be another thing than what was submitted
+    project.steps(step("one"), executor=project.executor + HELD)
+    process = project.command("build", "forge.toml")
+    [job] = wait_until(lambda: slurm.living(project))
+    project.plugin("work", PLUGIN.replace('self.name, "\\n"', 'self.name, "other\\n"'))
+    slurm.run("scontrol", "release", job)
+    assert 1 == process.wait(90), project.said()
+    assert "changed after the build was planned" in project.said()
+    project.steps(step("one"))
+    project.check_whole(project.build())
