@@ -162,6 +162,8 @@ class Cluster:
                 stderr=output,
                 start_new_session=True,
             )
+        if daemon in self.children:
+            self.children[daemon].wait()
         self.children[daemon] = process
         self._pid_file(daemon).write_text(f"{process.pid} {_started(process.pid)}\n")
         if daemon == "munged":
@@ -255,9 +257,10 @@ class Cluster:
             f"SlurmdLogFile={self.state}/log/%n.log",
         ]
         place = "NodeHostname=localhost NodeAddr=127.0.0.1"
-        lines += [
-            f"NodeName={node} {place} Port={port} CPUs={CPUS_OF_A_NODE} RealMemory=16000"
-            for node, port in zip(nodes, ports[1:], strict=False)
+        lines += [  # two nodes share a feature, and the last are taken last
+            f"NodeName={node} {place} Port={port} CPUs={CPUS_OF_A_NODE} RealMemory=16000 "
+            f"Feature=pair{1 + number // 2} Weight={1 + number}"
+            for number, (node, port) in enumerate(zip(nodes, ports[1:], strict=False))
         ]
         lines += [
             f"NodeName=gpu1 {place} Port={ports[-1]} CPUs={CPUS_OF_A_GPU_NODE} RealMemory=64000 Gres=gpu:1",

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
@@ -27,6 +28,7 @@ class Slurm:
 
     cluster: object
     settings: dict = attrs.Factory(dict)
+    beside: dict = attrs.Factory(dict)
 
     @property
     def environment(self):
@@ -40,15 +42,19 @@ class Slurm:
         """Run one of Slurm's commands and return what it printed."""
         return self.cluster.command(*words, check=check).stdout
 
-    def jobs(self, *options):
-        """Return what the controller has of each job: ``{id: (name, state)}``, ended ones included."""
-        lines = self.run("squeue", "--noheader", "--states=all", "--format=%i|%j|%T", *options).splitlines()
-        return {job: (name, state) for job, name, state in (line.split("|") for line in lines)}
+    def jobs(self, project=None):
+        """Return what the controller has of all jobs, or of a project's, ended ones too: ``{id: (name, state)}``."""
+        said = self.run("squeue", "--noheader", "--states=all", "--format=%i|%j|%T|%o")
+        rows = [line.split("|", 3) for line in said.splitlines()]
+        return {job: (name, state) for job, name, state, path in rows if project is None or f"{project.root}/" in path}
 
-    def living(self):
-        """Return the jobs that wait or run: ``{id: name}``."""
-        lines = self.run("squeue", "--noheader", "--format=%i|%j").splitlines()
-        return dict(line.split("|") for line in lines)
+    def living(self, project=None, states=("PENDING", "CONFIGURING", "RUNNING")):
+        """Return the ids of jobs that wait or run."""
+        return [job for job, (_, state) in self.jobs(project).items() if state in states]
+
+    def node_of(self, job):
+        """Return the node that a job runs on."""
+        return self.run("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()
 
     def kill_controller(self):
         """Kill the controller without a warning: what it did not save is lost."""
@@ -70,24 +76,24 @@ class Slurm:
         self.cluster.start_daemon(node)
 
     def set(self, **settings):
-        """Change what slurm.conf says, until the test ends; the controller starts again."""
+        """Change what slurm.conf says, until the test ends."""
         text = self.cluster.configuration.read_text().splitlines()
         kept = [line for line in text if line.partition("=")[0] not in settings]
         self.settings.setdefault("before", "\n".join(text) + "\n")
         lines = [f"{name}={value}" for name, value in settings.items()]
         self.cluster.configuration.write_text("\n".join([*lines, *kept]) + "\n")
-        self._start_again()
+        self.run("scontrol", "reconfigure")
 
     def heal(self):
         """Make the cluster what it was before a test: everything runs, and there are no jobs."""
         if before := self.settings.pop("before", None):
             self.cluster.configuration.write_text(before)
-            self.cluster.kill_daemon("slurmctld")
+            self.run("scontrol", "reconfigure", check=False)
         for daemon in self.cluster.daemons:
             if self.cluster.pid(daemon) is None:
                 self.cluster.start_daemon(daemon)
         wait_until(self.cluster.node_states, 20)
-        if jobs := list(self.living()):
+        if jobs := self.living():
             self.run("scancel", *jobs, check=False)
         for node, state in self.cluster.node_states().items():
             if state not in {"idle", "mixed", "allocated", "completing"}:
@@ -95,9 +101,55 @@ class Slurm:
         self.cluster.wait_for_nodes()
         wait_until(lambda: not self.living(), 30)
 
-    def _start_again(self):
-        self.cluster.kill_daemon("slurmctld", 15)
-        self.start_controller()
+
+SIDE_BY_SIDE = 6
+"""Tests that run at once: they mostly wait for Slurm."""
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "together: needs nothing of the cluster for itself; runs beside others")
+
+
+@attrs.define
+class Together:
+    """Run all tests of the session that are marked `together`, each with a project of its own."""
+
+    slurm: Slurm
+    places: object
+    pool: ThreadPoolExecutor = attrs.Factory(lambda: ThreadPoolExecutor(SIDE_BY_SIDE))
+
+    @property
+    def running(self):
+        return self.slurm.beside
+
+    def start(self, items):
+        for number, item in enumerate(items):
+            given = getattr(item, "callspec", None)
+            named = {"slurm": self.slurm, "number": number, **(given.params if given else {})}
+            self.running[item.nodeid] = self.pool.submit(self._run, item.function, **named)
+
+    def _run(self, function, *, number, **named):
+        return function(project=make_project(self.places / str(number), self.slurm.environment), **named)
+
+
+@pytest.fixture(scope="session")
+def together(slurm, tmp_path_factory):
+    """Run tests side by side."""
+    running = Together(slurm, tmp_path_factory.mktemp("together"))
+    yield running
+    running.pool.shutdown(cancel_futures=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Wait for a test that runs beside others; the first one starts them all."""
+    if pyfuncitem.get_closest_marker("together") is None:
+        return None
+    together = pyfuncitem._request.getfixturevalue("together")
+    if not together.running:
+        together.start([item for item in pyfuncitem.session.items if item.get_closest_marker("together")])
+    together.running[pyfuncitem.nodeid].result()
+    return True
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +158,7 @@ def slurm(tmp_path_factory):
     module = load_cluster()
     cluster = module.Cluster(tmp_path_factory.mktemp("slurm"))
     try:
-        cluster.start(nodes=4)
+        cluster.start(nodes=8)
     except module.ClusterError as error:
         cluster.stop()
         if os.environ.get("CI") == "true":
@@ -118,10 +170,14 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _healed(request):
-    """Give every test a cluster in which all runs and nothing waits."""
+    """Give a test that has the cluster for itself one in which all runs and nothing waits."""
+    if "slurm" not in request.fixturenames or request.node.get_closest_marker("together"):
+        yield
+        return
+    for future in request.getfixturevalue("slurm").beside.values():
+        future.exception()
     yield
-    if "slurm" in request.fixturenames:
-        request.getfixturevalue("slurm").heal()
+    request.getfixturevalue("slurm").heal()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ name = "small"
 
 [labelers.labels]
 use = "label.openai"
+from = "unified_min"
 base_url = "${base_url}"
 model = "fake"
 prompt = "manifests/prompts/student.md"

@@ -1,5 +1,6 @@
 """A project whose steps run as jobs, can be held up and counted from outside, and whose jobs can be looked at."""
 
+import json
 import os
 import shutil
 import signal
@@ -164,7 +165,7 @@ if "COMMITS" in os.environ:
 EXECUTOR = """
 [executor]
 use = "slurm"
-light = "cluster"
+kinds = ["transform", "labeler"]
 poll = "1s"
 grace = "5s"
 """
@@ -233,6 +234,17 @@ class SlurmProject(ForgeProject):
         opened = Store.open(self.store)
         return [(fault.fault, str(fault.path)) for fault in describe_damage(opened, Actions(opened))]
 
+    def record(self, key):
+        """Return an action's run record."""
+        return json.loads((self.store / "actions" / key[:2] / f"{key[2:]}.json").read_text())["record"]
+
+    def check_submitted_once(self, slurm):
+        """Assert that no action has two jobs, by the names of all that the controller remembers."""
+        jobs = {(job.partition("_")[0], name) for job, (name, _) in slurm.jobs(self).items()}
+        names = sorted(name for _, name in jobs)
+        assert names, "the controller knows of no job of ours"
+        assert sorted(set(names)) == names
+
     def check_whole(self, result, *, but=()):
         """Assert what holds after any fault: all is there, committed once, as the local executor makes it."""
         assert 0 == result.exit_code, result.stderr
@@ -263,13 +275,16 @@ def labels(source, **options):
     )
 
 
-def make_project(root, environment):
-    """Return an empty project with the plugin, a raw file, and places for what is counted."""
+def make_project(root, environment, raw=None):
+    """Return an empty project with the plugin, a raw file, and places for what is counted.
+
+    Its actions are nobody else's, unless *raw* says what the raw file holds.
+    """
     root.mkdir(exist_ok=True)
     project = SlurmProject(root, {**environment, "COMMITS": str(root / "commits")})
     project.plugin("work", PLUGIN)
     project.write("plugins/sitecustomize.py", SITE)
-    project.write("raw.txt", "raw\n")
+    project.write("raw.txt", raw or f"raw {root}\n")
     (root / "place").mkdir()
     return project
 
@@ -281,7 +296,9 @@ def kill(process, signum=signal.SIGKILL):
 
 
 def _toml(value):
-    return {True: "true", False: "false"}.get(value, repr(value)) if not isinstance(value, str) else f'"{value}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
 def _which(name, path):

@@ -96,7 +96,7 @@ class Task:
         if event["event"] == "progress" and event["done"] != event["total"] and now - self._told < _EVERY:
             return
         self._told = now
-        with (self.attempt / "events.jsonl").open("a", encoding="utf-8") as file:
+        with suppress(FileNotFoundError), (self.attempt / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
 
     def described(self) -> dict[str, Any]:
@@ -159,6 +159,7 @@ class Task:
         return 0 if event["event"] == "done" else int(event["exit_code"])
 
     def _write(self, event: Mapping[str, Any]) -> None:
+        self.attempt.mkdir(parents=True, exist_ok=True)  # somebody may have removed it meanwhile
         staged = self.attempt / "result.tmp"
         staged.write_text(json.dumps(event), encoding="utf-8")
         staged.rename(self.attempt / "result.json")
