@@ -51,12 +51,7 @@ def command(
 
     begun = time.time()
     call = click.get_current_context().find_root().obj
-    project = options.open_project(manifest, sets, store_path, steps)
-    cluster = None
-    if executor == "slurm" or profile or project.graph.manifest.executor:
-        from forge.cli.cluster import cluster_of
-
-        project, cluster = cluster_of(project, executor, profile)
+    project = options.open_project(manifest, sets, store_path, steps, executor, profile)
     require_secrets(project.graph, project.store)
     lock = _lock(project) if locked else None
     count = jobs or os.cpu_count() or 1
@@ -68,7 +63,11 @@ def command(
 
         def make() -> Executor:
             local = LocalExecutor(count, call.spare)
-            return cluster.executor(project, local, view) if cluster is not None else local
+            if project.profile is None:
+                return local
+            from forge.cli.cluster import on_cluster
+
+            return on_cluster(project, project.profile, local, view)
 
         build = Build(project.graph, project.store, make, view.hear, offline=offline)
         outcome = build.run()
@@ -82,7 +81,7 @@ def command(
             build,
             outcome,
             begun,
-            {"jobs": count, "offline": offline, "slurm": cluster is not None},
+            {"jobs": count, "offline": offline, "slurm": project.profile is not None},
         )
     view.failures(outcome)
     if lock is not None:

@@ -27,12 +27,12 @@ def command(
     """
     from forge.plan.secrets import require_secrets
 
-    project = options.open_project(manifest, sets, store_path)
+    project = options.open_project(manifest, sets, store_path, (), executor, profile)
     require_secrets(project.graph)
     steps = project.graph.steps
     files = sum(len(found) for step in steps.values() for found in step.files.values())
     click.echo(f"{len(steps)} steps, {files:,} files: no problem found")
-    if executor == "slurm" or profile or project.graph.manifest.executor:
+    if project.profile is not None:
         from forge.cli.cluster import check_cluster
 
-        check_cluster(project, executor, profile, wait)
+        check_cluster(project, project.profile, wait)

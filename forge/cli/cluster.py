@@ -8,75 +8,44 @@ import sys
 import time
 from typing import TYPE_CHECKING, Literal
 
-import attrs
 import click
 
-from forge.plan.profile import Profile, placed, read_profile
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from forge.cli.project import Project
     from forge.cli.view import BuildView
-    from forge.plan.forecast import Forecast
+    from forge.plan.profile import Profile
     from forge.run.local import LocalExecutor
     from forge.run.slurm.executor import SlurmExecutor
-    from forge.run.slurm.planned import Planned
 
 
-@attrs.frozen
-class Cluster:
-    """Hold the profile of the cluster that a build runs on."""
+def on_cluster(project: Project, profile: Profile, local: LocalExecutor, view: BuildView) -> SlurmExecutor:
+    """Return what runs a build's steps on a cluster, and the light ones through *local*."""
+    from forge.run.slurm.client import Slurm
+    from forge.run.slurm.executor import SlurmExecutor
 
-    profile: Profile
-
-    def executor(self, project: Project, local: LocalExecutor, view: BuildView) -> SlurmExecutor:
-        """Return what runs a build's steps there, and the light ones through *local*."""
-        from forge.run.slurm.client import Slurm
-        from forge.run.slurm.executor import SlurmExecutor
-
-        manifest = str(project.graph.manifest.path.absolute())
-        return SlurmExecutor(
-            project.store, self.profile, Slurm.of(project.store), local, manifest, lambda jobs: _ask(view, jobs)
-        )
+    manifest = str(project.graph.manifest.path.absolute())
+    return SlurmExecutor(
+        project.store, profile, Slurm.of(project.store), local, manifest, lambda jobs: _ask(view, jobs)
+    )
 
 
-def cluster_of(project: Project, executor: str | None, name: str | None) -> tuple[Project, Cluster | None]:
-    """Return the cluster that was asked for, if one was, and the project with what is so on its nodes."""
-    profile = read_profile(project.graph.manifest, name or "")
-    if (executor or profile.use) == "local" and not (name and executor is None):
-        return project, None
-    return attrs.evolve(project, graph=placed(project.graph, profile)), Cluster(profile)
-
-
-def check_cluster(project: Project, executor: str | None, name: str | None, patience: float) -> None:
+def check_cluster(project: Project, profile: Profile, patience: float) -> None:
     """Print what the cluster thinks of the jobs of a project; raise where it would refuse one."""
     from forge.core.errors import ManifestError
     from forge.run.slurm import preflight
     from forge.run.slurm.client import Slurm
 
-    project, cluster = cluster_of(project, executor, name)
-    if cluster is None:
-        return
     slurm = Slurm.of(project.store)
-    refused = preflight.problems(project.graph, cluster.profile, slurm)
+    refused = preflight.problems(project.graph, profile, slurm)
     if refused:
         raise ManifestError(refused)
-    notes, count = preflight.check(project.graph, cluster.profile, slurm, project.store, patience)
+    notes, count = preflight.check(project.graph, profile, slurm, project.store, patience)
     for note in notes:
         click.echo(note)
     click.echo(f"{count} steps are jobs: no problem found")
-
-
-def planned_jobs(
-    project: Project, executor: str | None, name: str | None, entries: Mapping[str, Forecast]
-) -> dict[str, Planned]:
-    """Return the jobs that a build would submit, by step; none where it runs here."""
-    from forge.run.slurm.planned import planned
-
-    _, cluster = cluster_of(project, executor, name)
-    return planned(entries, cluster.profile) if cluster is not None else {}
 
 
 def detached(project: Project, arguments: Sequence[str]) -> int:

@@ -45,16 +45,13 @@ def command(
     from forge.cli.render import console
     from forge.plan.forecast import forecast
 
-    project = options.open_project(manifest, sets, store_path, steps)
+    project = options.open_project(manifest, sets, store_path, steps, executor, profile)
+    entries = forecast(project.graph, project.store)
     jobs: dict[str, Planned] = {}
-    if executor == "slurm" or profile or project.graph.manifest.executor:
-        from forge.cli.cluster import cluster_of, planned_jobs
+    if project.profile is not None:
+        from forge.run.slurm.planned import planned
 
-        project, _ = cluster_of(project, executor, profile)
-        entries = forecast(project.graph, project.store)
-        jobs = planned_jobs(project, executor, profile, entries)
-    else:
-        entries = forecast(project.graph, project.store)
+        jobs = planned(entries, project.profile)
     estimates: dict[str, Estimate] = {}
     if any(e.step.verb == "request" for e in entries.values()):
         from forge.run.estimate import estimate

@@ -105,11 +105,10 @@ def read_profile(manifest: Manifest, name: str = "") -> Profile:
 
     Raises ManifestError with every problem of both.
     """
-    own = dict(manifest.executor)
-    named = own.pop("profile", "")
+    own = {key: value for key, value in manifest.executor.items() if key != "profile"}
     table: dict[str, Any] = {}
-    if name or named:
-        path = _path(name or str(named), manifest.root)
+    path = _named(manifest, name)
+    if path is not None:
         table, problems = _read(path)
         if problems:
             raise ManifestError(problems)
@@ -120,11 +119,14 @@ def read_profile(manifest: Manifest, name: str = "") -> Profile:
     return profile
 
 
-def _path(name: str, root: Path) -> Path:
-    path = Path(name)
-    if path.suffix == ".toml":
-        return path if path.is_file() else root / path
-    return root / "slurm" / f"{name}.toml"
+def _named(manifest: Manifest, name: str) -> Path | None:
+    """Return the path of the profile that is named, or that the manifest names."""
+    path = Path(name or str(manifest.executor.get("profile", "")))
+    if not path.name:
+        return None
+    if path.suffix != ".toml":
+        return manifest.root / "slurm" / f"{path}.toml"
+    return path if name and path.is_file() else manifest.root / path
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Problem]]:
@@ -181,14 +183,20 @@ def _in_words(complaint: Any) -> str:
     return str(complaint.message).replace("parameter", "key")
 
 
-def placed(graph: Graph, profile: Profile) -> Graph:
-    """Return *graph* with the facts of steps that get a GPU as they are on the nodes, which the head may not have."""
-    if not profile.facts:
-        return graph
+def placed(graph: Graph, profile: Profile, name: str = "") -> Graph:
+    """Return *graph* with the facts of steps that get a GPU as they are on the nodes, which the head may not have.
+
+    The text of the profile is then one of the manifest's: what a step is depends on it. *name* is what
+    `read_profile` was told.
+    """
+    path = _named(graph.manifest, name)
+    manifest = graph.manifest
+    if path is not None:
+        manifest = attrs.evolve(manifest, files=(*manifest.files, path))
     steps = {
         name: attrs.evolve(step, facts={k: profile.facts.get(k, v) for k, v in step.facts.items()})
-        if profile.is_job(step) and profile.resources_of(step).gpus
+        if profile.facts and profile.is_job(step) and profile.resources_of(step).gpus
         else step
         for name, step in graph.steps.items()
     }
-    return attrs.evolve(graph, steps=steps)
+    return attrs.evolve(graph, manifest=manifest, steps=steps)

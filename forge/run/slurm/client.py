@@ -75,6 +75,7 @@ _REFUSED = (
     "exceeds",
     "bad constraint",
     "too large",
+    "configuration source",
     "missing",
 )
 
