@@ -38,7 +38,8 @@ def root(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a40", "slurm/a40.toml"])
-def test_a_profile_is_named_by_word_or_path_on_the_command_line_or_in_the_manifest(root, name):
+def test_a_profile_is_named_by_word_or_path_on_the_command_line_or_in_the_manifest(root, name, monkeypatch):
+    monkeypatch.chdir(root)
     assert 7 == read_profile(manifest(root), name).most
     assert 7 == read_profile(manifest(root, profile=name)).most
 

@@ -338,7 +338,7 @@ def test_a_check_runs_a_probe_and_says_what_differs_on_the_node(project, fake_sl
     said = project.forge("check", "forge.toml")
     assert 0 == said.exit_code, said.stderr
     assert "node `fake` shares the store and has the same versions" in said.stdout
-    assert ["1"] == [job["options"]["name"] if "name" in job["options"] else "1" for job in jobs(fake_slurm)]
+    assert 1 == len(jobs(fake_slurm))
 
 
 def test_a_probe_whose_worker_does_not_start_is_told_with_its_words(project):
