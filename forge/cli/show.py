@@ -11,6 +11,8 @@ from forge.cli import options
 from forge.plugin.context import REJECTS, TABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from forge.cli.options import Project
@@ -45,6 +47,8 @@ def command(
     out = console()
     out.print(f"[bold]{record.step}[/]  {record.use}  {record.seconds:.1f} s  {size_of(record.size)}")
     out.print(f"[dim]key {record.key}[/]")
+    if record.job:
+        out.print(f"[dim]{escape(_job(record.job))}[/]")
     if record.accepted:
         moved = escape("; ".join(record.accepted["moved"]))
         who = f" by {escape(record.accepted['who'])}" if "who" in record.accepted else ""
@@ -98,6 +102,17 @@ def _unlabelled(out: Console, left: Any, name: str) -> None:
         out.print(f"  row {row['row']:,} {row['state']}: {escape(str(row['reason']))}")
         if row["reply"]:
             out.print(f"    [dim]{escape(row['reply'])}[/]")
+
+
+def _job(job: Mapping[str, Any]) -> str:
+    """Return in a line which job of a cluster made a result, and what it took."""
+    from forge.cli.words import size_of
+
+    words = [f"job {job.get('task') or job.get('id', '')}"]
+    words += [f"{name} {job[name]}" for name in ("cluster", "partition", "node") if job.get(name)]
+    words += [f"{size_of(job['memory'])} of memory"] if job.get("memory") else []
+    words += [f"restarts {job['restarts']}"] if job.get("restarts") else []
+    return ", ".join(words)
 
 
 def _ledger(out: Console, record: Record) -> None:

@@ -98,11 +98,19 @@ def test_cancelling_goes_by_name_and_ticket_and_ends_no_other_store_s_job(slurm,
 
 def test_accounting_adds_the_tasks_of_an_array_and_takes_the_most_memory():
     said = (
-        "7_0|COMPLETED|10||None|n1\n7_0.batch|COMPLETED|10|1024K||n1\n"
-        "7_1|FAILED|5||NonZeroExitCode|n2\n7_1.batch|FAILED|5|4M||n2\n"
-        "8|CANCELLED by 1000|3||None|n1\n"
+        "7_0|COMPLETED|10||None|n1|forge-a\n7_0.batch|COMPLETED|10|1024K||n1|batch\n"
+        "7_1|FAILED|5||NonZeroExitCode|n2|forge-a\n7_1.batch|FAILED|5|4M||n2|batch\n"
+        "8|CANCELLED by 1000|3||None|n1|forge-b\n"
     )
+    array = {"name": "forge-a", "elapsed": 15, "memory": 4 << 20}
     assert {
-        "7": {"state": "FAILED", "elapsed": 15, "memory": 4 << 20, "reason": "NonZeroExitCode", "nodes": "n2"},
-        "8": {"state": "CANCELLED", "elapsed": 3, "memory": 0, "cancelled_by": "1000", "nodes": "n1"},
+        "7": {"state": "FAILED", "reason": "NonZeroExitCode", "nodes": "n2"} | array,
+        "8": {
+            "state": "CANCELLED",
+            "name": "forge-b",
+            "elapsed": 3,
+            "memory": 0,
+            "cancelled_by": "1000",
+            "nodes": "n1",
+        },
     } == parsed(said)

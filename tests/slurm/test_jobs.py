@@ -267,6 +267,22 @@ def test_the_record_says_which_job_made_it_where_there_is_no_accounting(slurm, p
     job = project.record(result.steps["one"].key)["job"]
     assert set(slurm.jobs(project)) == {job["id"]}
     assert ("cpu", True, True) == (job["partition"], job["node"] in slurm.nodes, job["memory"] > 1 << 20)
+    shown = project.forge("show", "forge.toml", "one").stdout
+    assert f"job {job['id']}, cluster forge, partition cpu, node {job['node']}" in shown
+
+
+@pytest.mark.parametrize("owner", ["ours", "another's"])
+def test_accounting_that_works_adds_to_the_record_what_it_knows_of_our_job_alone(slurm, project, owner):
+    # facts 4 and 9; a stand-in for `sacct`, which goes by ids, says who had this one
+    name = 'forge-$(ls -t "$STORE/jobs" | grep -v ended | head -n 1)' if owner == "ours" else "stranger"
+    lines = "for word; do case $word in --jobs=*) ids=${word#--jobs=};; esac; done\n"
+    lines += f'for id in $(echo "$ids" | tr , " "); do echo "$id|COMPLETED|77||None|cpu9|{name}"; done\n'
+    project.program("sacct", f"#!/bin/sh\nSTORE={project.store}\n{lines}")
+    project.steps(step("one"))
+    result = project.build()
+    assert 0 == result.exit_code, result.stderr
+    job = project.record(result.steps["one"].key)["job"]
+    assert (77 if owner == "ours" else None) == job.get("elapsed")
 
 
 def test_two_stores_that_want_one_action_each_run_a_job_of_their_own(slurm, project):

@@ -9,6 +9,7 @@ import attrs
 
 from forge.core.errors import StepError, StoreError
 from forge.core.step import bytes_of
+from forge.run.slurm.client import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from forge.run.slurm.folder import Submission
     from forge.store.actions import Actions
 
-_FIELDS = ("JobID", "State", "ElapsedRaw", "MaxRSS", "Reason", "NodeList")
+_FIELDS = ("JobID", "State", "ElapsedRaw", "MaxRSS", "Reason", "NodeList", "JobName")
 _UNFINISHED = ("RUNNING", "PENDING", "COMPLETING", "REQUEUED")
 _LAG = 3.0
 """Seconds for which the database may lag behind before we go without what it lacks."""
@@ -31,10 +32,11 @@ def note(actions: Actions, slurm: Slurm, settled: Mapping[str, Submission]) -> N
     known = _asked(slurm, wanted.values())
     for key, job in wanted.items():
         record = actions.read(key)
-        if record is None or job not in known:
+        found = known.get(job, {})
+        if record is None or found.get("name") != PREFIX + key:  # an id may have been given again
             continue
         about: dict[str, Any] = {**record.job}
-        about |= {name: value for name, value in known.get(job, {}).items() if name != "memory" or value}
+        about |= {name: value for name, value in found.items() if name != "name" and (name != "memory" or value)}
         if about != record.job:
             try:
                 actions.publish(attrs.evolve(record, job=about), durable=False)
@@ -65,12 +67,13 @@ def parsed(said: str) -> dict[str, dict[str, Any]]:
         cells = line.split("|")
         if len(cells) != len(_FIELDS):
             continue
-        name, state, elapsed, memory, reason, nodes = cells
+        name, state, elapsed, memory, reason, nodes, called = cells
         job = name.partition(".")[0].partition("_")[0]
         about = found.setdefault(job, {"state": "", "elapsed": 0, "memory": 0})
         about["memory"] = max(about["memory"], bytes_of(memory) if memory else 0)
         if "." in name:
             continue
+        about["name"] = called
         about["elapsed"] += int(elapsed or 0)
         about["state"] = state.split(" ")[0] if about["state"] in ("", "COMPLETED") else about["state"]
         if state.startswith("CANCELLED by"):
