@@ -47,6 +47,7 @@ test: install  ## the whole test suite
 
 kills: install  ## builds that are killed at 220 random moments, and before every single change of the store: ten minutes
 	FORGE_KILLS=220 $(BIN)/python -m pytest -s tests/faults/test_kill.py
+	FORGE_SLURM_KILLS=20 $(BIN)/python -m pytest -s tests/slurm/test_jobs.py -k any_moment
 
 check: install  ## lint, types, import contracts
 	$(BIN)/ruff check .
@@ -62,6 +63,7 @@ bench: install  ## figures beside bare Python and the plain scripts, as ratios
 	$(BIN)/python tests/bench/run.py
 	$(BIN)/python tests/bench/labels.py
 	$(BIN)/python tests/bench/receipt.py
+	$(BIN)/python tests/bench/slurm.py
 
 clean:
 	rm -rf $(VENV) store/[!R]*

@@ -28,6 +28,10 @@ COMMANDS = {
     "verify": "repeat a GGUF file's receipt with local inference",
     "chat": "talk to a model",
     "eval": "score a model step on a table",
+    "status": "say what runs on a cluster",
+    "logs": "print what a step has printed",
+    "cancel": "end the jobs of a cluster",
+    "worker": "run one action, as a job of a cluster does",
     "plugins": "list step types and their parameters",
     "store": "check, measure, clear and share the store",
 }

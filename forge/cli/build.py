@@ -14,13 +14,16 @@ from forge.cli import options
 if TYPE_CHECKING:
     from forge.plan.lock import Lock
     from forge.run.build import Outcome
+    from forge.run.executor import Executor
 
 
 @click.command()
 @options.manifest
 @click.argument("steps", nargs=-1, metavar="[STEP]…")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Run this many steps at once (default: the cores).")
-@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Where steps run.")
+@options.executor
+@options.profile
+@click.option("--detach", is_flag=True, help="Build in the background; `forge status` says how far it is.")
 @click.option("--offline", is_flag=True, help="Refuse steps that need the network.")
 @click.option("--locked", is_flag=True, help="Refuse versions, files and steps that are not those of MANIFEST.lock.")
 @click.option("--no-check", "unchecked", is_flag=True, help="Don't look ahead before the first heavy step.")
@@ -33,7 +36,9 @@ def command(
     store_path: str | None,
     unchecked: bool,
     jobs: int | None,
-    executor: str,
+    executor: str | None,
+    profile: str | None,
+    detach: bool,
     offline: bool,
     locked: bool,
     as_json: bool,
@@ -47,18 +52,30 @@ def command(
     from forge.run.gate import Gate
     from forge.run.local import LocalExecutor
 
-    del executor  # one choice so far
     begun = time.time()
     call = click.get_current_context().find_root().obj
-    project = options.open_project(manifest, sets, store_path, steps)
+    project = options.open_project(manifest, sets, store_path, steps, executor, profile)
     require_secrets(project.graph, project.store)
     lock = _lock(project) if locked else None
     count = jobs or os.cpu_count() or 1
+    if detach:
+        from forge.cli.cluster import detached
+
+        return detached(project, call.arguments)
     with BuildView(quiet=as_json) as view:
+
+        def make() -> Executor:
+            local = LocalExecutor(count, call.spare)
+            if project.profile is None:
+                return local
+            from forge.cli.cluster import on_cluster
+
+            return on_cluster(project, project.profile, local, view)
+
         build = Build(
             project.graph,
             project.store,
-            lambda: LocalExecutor(count, call.spare),
+            make,
             view.hear,
             offline=offline,
             gate=None if unchecked else Gate(lambda: project.graph, project.store),
@@ -68,7 +85,14 @@ def command(
     sys.stdout.write(text)
     sys.stdout.flush()
     if outcome.exit_code == 0 and lock is None:  # a snapshot knows nothing of locks
-        take(call.arguments, project, build, outcome, begun, {"jobs": count, "offline": offline})
+        take(
+            call.arguments,
+            project,
+            build,
+            outcome,
+            begun,
+            {"jobs": count, "offline": offline, "slurm": project.profile is not None},
+        )
     view.failures(outcome)
     if lock is not None:
         _compare(lock, outcome)

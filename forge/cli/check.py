@@ -29,6 +29,9 @@ _MACHINE = "machine"
 @click.option(
     "--within", type=click.FloatRange(min=1), default=60.0, show_default=True, metavar="SECONDS", help="End after this."
 )
+@options.executor
+@options.profile
+@click.option("--wait", default=120, show_default=True, help="Seconds that a probe job may wait for its turn.")
 @options.as_json
 def command(
     *,
@@ -37,6 +40,9 @@ def command(
     sets: tuple[str, ...],
     store_path: str | None,
     within: float,
+    executor: str | None,
+    profile: str | None,
+    wait: int,
     as_json: bool,
 ) -> int:
     """Look ahead at MANIFEST, or at the named STEPs and all they need: what would fail, before anything runs.
@@ -44,18 +50,27 @@ def command(
     Step types, parameters, inputs, files, keys in the environment and packages; the steps that turn rows into rows,
     on the first rows; chat template, loss masks, lengths, devices, disk, and whether the model converts. Nothing
     is built, no request is sent. ✓ is well, ✗ would fail, ! is worth a thought, — could not be looked at.
+
+    With a cluster, also what its partitions would refuse, and by a probe job in each what differs on its nodes.
     """
     from forge.cli.render import show_error
     from forge.run.preflight import look_ahead, this_machine
 
-    project = options.open_project(manifest, sets, store_path, steps)
+    project = options.open_project(manifest, sets, store_path, steps, executor, profile)
     unset = _unset_keys(project)
     lookers = (this_machine, lambda *_: _keys_as_looks(unset))
     outlook = look_ahead(project.graph, project.store, seconds=within, lookers=lookers)
-    if as_json:
-        click.echo(json.dumps(_document(project, outlook), ensure_ascii=False, indent=1))
-    else:
+    document = _document(project, outlook)
+    if not as_json:
         _show(project, outlook)
+    if project.profile is not None:
+        from forge.cli.cluster import check_cluster
+
+        document["cluster"] = check_cluster(project, project.profile, wait)
+        if not as_json:
+            click.echo("\n".join(document["cluster"]))
+    if as_json:
+        click.echo(json.dumps(document, ensure_ascii=False, indent=1))
     if unset is not None:
         show_error(unset)
         return unset.exit_code

@@ -40,7 +40,7 @@ def build_changed(arguments: list[str], snapshot: Snapshot, spare: Process | Non
         known = snapshot.known()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    if graph is None or known.keys() != frozen["steps"].keys():
+    if graph is None or frozen["options"].get("slurm") or known.keys() != frozen["steps"].keys():
         return None
     project = Project(graph, Store.open(path.parent.parent))
     options = frozen["options"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from forge.cli.project import Project
     from forge.plan.forecast import Forecast
     from forge.run.estimate import Estimate
+    from forge.run.slurm.planned import Planned
 
 _WORDS = {"hit": "hit", "run": "run", "unknown": "run unless equal"}
 _NUMBERS = ("rows in", "last rows", "requests", "tokens", "last seconds")
@@ -25,9 +26,18 @@ _NUMBERS = ("rows in", "last rows", "requests", "tokens", "last seconds")
 @click.command()
 @options.manifest
 @click.argument("steps", nargs=-1, metavar="[STEP]…")
+@options.executor
+@options.profile
 @options.as_json
 def command(
-    *, manifest: str, steps: tuple[str, ...], sets: tuple[str, ...], store_path: str | None, as_json: bool
+    *,
+    manifest: str,
+    steps: tuple[str, ...],
+    sets: tuple[str, ...],
+    store_path: str | None,
+    executor: str | None,
+    profile: str | None,
+    as_json: bool,
 ) -> None:
     """Say what a build of MANIFEST would run, and why, without running it.
 
@@ -36,9 +46,14 @@ def command(
     from forge.cli.render import console
     from forge.plan.forecast import forecast
 
-    project = options.open_project(manifest, sets, store_path, steps)
+    project = options.open_project(manifest, sets, store_path, steps, executor, profile)
     entries = forecast(project.graph, project.store)
     outdated = {name: files for name, entry in entries.items() if (files := _outdated(entry, project))}
+    jobs: dict[str, Planned] = {}
+    if project.profile is not None:
+        from forge.run.slurm.planned import planned
+
+        jobs = planned(entries, project.profile)
     estimates: dict[str, Estimate] = {}
     if any(e.step.verb == "request" for e in entries.values()):
         from forge.run.estimate import estimate
@@ -46,10 +61,14 @@ def command(
         found = {name: estimate(entry, entries, project.store) for name, entry in entries.items()}
         estimates = {name: each for name, each in found.items() if each is not None}
     if as_json:
-        document = {"steps": [_json(e, estimates.get(name), outdated.get(name, [])) for name, e in entries.items()]}
+        document = {
+            "steps": [
+                _json(e, estimates.get(name), outdated.get(name, []), jobs.get(name)) for name, e in entries.items()
+            ]
+        }
         click.echo(json.dumps(document, ensure_ascii=False, indent=1))
         return
-    _show(console(), entries, estimates, outdated)
+    _show(console(), entries, estimates, outdated, jobs)
 
 
 def _outdated(entry: Forecast, project: Project) -> list[str]:
@@ -65,7 +84,7 @@ def _outdated(entry: Forecast, project: Project) -> list[str]:
     return delivery.outdated(project.store.tree(entry.record.tree))
 
 
-def _json(entry: Forecast, estimate: Estimate | None, outdated: list[str]) -> dict[str, Any]:
+def _json(entry: Forecast, estimate: Estimate | None, outdated: list[str], job: Planned | None) -> dict[str, Any]:
     import attrs
 
     last = entry.last
@@ -84,6 +103,7 @@ def _json(entry: Forecast, estimate: Estimate | None, outdated: list[str]) -> di
         "rows_last": last.rows_out if last else None,
         "seconds_last": last.seconds if last else None,
         "labels": attrs.asdict(estimate) | {"tokens": estimate.tokens} if estimate else None,
+        "job": attrs.asdict(job) if job else None,
     }
 
 
@@ -92,6 +112,7 @@ def _show(
     entries: Mapping[str, Forecast],
     estimates: Mapping[str, Estimate],
     outdated: Mapping[str, list[str]],
+    jobs: Mapping[str, Planned],
 ) -> None:
     from rich.markup import escape
 
@@ -99,6 +120,7 @@ def _show(
 
     asks = any(e.step.verb == "request" and e.will != "hit" for e in entries.values())
     columns = [c for c in ("step", "use", "will", "why", *_NUMBERS) if asks or c not in ("requests", "tokens")]
+    columns += ["job"] if jobs else []
     table = grid(*columns, right=_NUMBERS)
     for name, entry in entries.items():
         last = entry.record or entry.last
@@ -112,6 +134,7 @@ def _show(
             "requests": _requests(entry, estimates.get(name)),
             "tokens": f"≈ {estimates[name].tokens:,}" if name in estimates and estimates[name].requests else "",
             "last seconds": "" if last is None or entry.will == "hit" else f"{last.seconds:.1f}",
+            "job": escape(str(jobs[name])) if name in jobs else "",
         }
         table.add_row(*(cells[column] for column in columns))
     out.print(table)
@@ -124,6 +147,10 @@ def _show(
         return
     more = f", {unknown} of them unless what comes in is equal" if unknown else ""
     out.print(f"\n{run + unknown} of {len(entries)} steps would run{more}")
+    if jobs:
+        from forge.run.slurm.planned import in_words
+
+        out.print(in_words(jobs))
     for name, each in estimates.items():
         out.print(escape(_in_words(name, each)))
 

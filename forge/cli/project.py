@@ -12,16 +12,21 @@ import attrs
 if TYPE_CHECKING:
     from forge.core.record import Record
     from forge.plan.graph import Graph
+    from forge.plan.profile import Profile
     from forge.store.base import Store
 
 
 @attrs.frozen
 class Project:
-    """Hold a manifest's graph and its store, and the options that were given, for hints."""
+    """Hold a manifest's graph and its store, and the options that were given, for hints.
+
+    ``profile`` is the cluster's that its steps run on, None where they run here.
+    """
 
     graph: Graph
     store: Store
     given: str = ""
+    profile: Profile | None = None
 
     def step(self, name: str) -> str:
         """Return the name of a step without its part; raise UsageError if there is none, or several."""
@@ -54,8 +59,15 @@ class Project:
         return record
 
 
-def open_project(path: str, sets: tuple[str, ...], store_path: str | None, targets: tuple[str, ...] = ()) -> Project:
-    """Read a manifest and open its store."""
+def open_project(
+    path: str,
+    sets: tuple[str, ...],
+    store_path: str | None,
+    targets: tuple[str, ...] = (),
+    executor: str | None = None,
+    profile: str | None = None,
+) -> Project:
+    """Read a manifest and open its store; *executor* and *profile* go before what the manifest says of them."""
     from forge.core.errors import ManifestError
     from forge.plan.load import load
     from forge.plan.resolve import resolve
@@ -73,7 +85,14 @@ def open_project(path: str, sets: tuple[str, ...], store_path: str | None, targe
     given = "".join(f" --set {shlex.quote(each)}" for each in sets) + (f" --store {store_path}" if store_path else "")
     graph, store = resolve(loaded, targets=targets), open_store(store_path, loaded.root)
     _keep_apart(graph, store)
-    return Project(graph, store, given)
+    if executor != "slurm" and not profile and not loaded.executor:
+        return Project(graph, store, given)
+    from forge.plan.profile import placed, read_profile
+
+    found = read_profile(loaded, profile or "")
+    if (executor or found.use) == "local":
+        return Project(graph, store, given)
+    return Project(placed(graph, found, profile or ""), store, given, found)
 
 
 def _keep_apart(graph: Graph, store: Store) -> None:

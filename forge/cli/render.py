@@ -77,6 +77,8 @@ def show_failure(name: str, failure: Failure) -> None:
     out.print(f"\n[bold red]error[/]: step `{escape(name)}`: {escape(failure.message)}")
     if failure.hint:
         out.print(f"\n[cyan]hint[/]: {escape(failure.hint)}")
+    if failure.tail:
+        out.print(f"\n[dim]{escape(failure.tail.rstrip())}[/]")
     if failure.log:
         out.print(f"[dim]log: {escape(failure.log)}[/]")
 

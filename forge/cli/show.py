@@ -12,6 +12,8 @@ from forge.core.step import split_reference
 from forge.plugin.context import REJECTS, TABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from forge.cli.options import Project
@@ -32,10 +34,7 @@ def command(
     *, manifest: str, step: str, sets: tuple[str, ...], store_path: str | None, count: int, as_json: bool
 ) -> None:
     """Print what STEP made: rows, statistics, what was dropped and why, metrics, receipt."""
-    from rich.markup import escape
-
     from forge.cli.render import console, read_member, show_receipt
-    from forge.cli.words import size_of
 
     project = options.open_project(manifest, sets, store_path, (split_reference(step)[0],))
     if step in project.graph.sweeps:
@@ -50,16 +49,7 @@ def command(
         click.echo(json.dumps(document, ensure_ascii=False, indent=1))
         return
     out = console()
-    out.print(f"[bold]{record.step}[/]  {record.use}  {record.seconds:.1f} s  {size_of(record.size)}")
-    out.print(f"[dim]key {record.key}[/]")
-    if record.accepted:
-        moved = escape("; ".join(record.accepted["moved"]))
-        who = f" by {escape(record.accepted['who'])}" if "who" in record.accepted else ""
-        why = f"; why: {escape(record.accepted['why'])}" if "why" in record.accepted else ""
-        out.print(
-            f"accepted on {record.accepted['when']}{who}: "
-            f"made under key {record.accepted['from']}, since when {moved}{why}"
-        )
+    _head(out, record)
     _ledger(out, record)
     for warning in record.warnings:
         out.print(f"[yellow]warning[/]: {warning}", markup=True)
@@ -75,6 +65,26 @@ def command(
     part_given = split_reference(step)[1]
     for part in [part_given] if part_given else list(record.rows):
         _rows(out, project, record, part, count)
+
+
+def _head(out: Console, record: Record) -> None:
+    """Print what was made, by which job, and whether it was taken over."""
+    from rich.markup import escape
+
+    from forge.cli.words import size_of
+
+    out.print(f"[bold]{record.step}[/]  {record.use}  {record.seconds:.1f} s  {size_of(record.size)}")
+    out.print(f"[dim]key {record.key}[/]")
+    if record.job:
+        out.print(f"[dim]{escape(_job(record.job))}[/]")
+    if record.accepted:
+        moved = escape("; ".join(record.accepted["moved"]))
+        who = f" by {escape(record.accepted['who'])}" if "who" in record.accepted else ""
+        why = f"; why: {escape(record.accepted['why'])}" if "why" in record.accepted else ""
+        out.print(
+            f"accepted on {record.accepted['when']}{who}: "
+            f"made under key {record.accepted['from']}, since when {moved}{why}"
+        )
 
 
 def _record(project: Project, step: str) -> Record:
@@ -144,6 +154,17 @@ def _sweep(project: Project, sweep: Sweep, *, as_json: bool) -> None:
     rule = f", the {'lowest' if found.lowest else 'highest'} `{found.metric}` is the best" if found.metric else ""
     console().print(f"[bold]{escape(sweep.name)}[/]  {len(found.points)} points{rule}\n")
     console().print(table)
+
+
+def _job(job: Mapping[str, Any]) -> str:
+    """Return in a line which job of a cluster made a result, and what it took."""
+    from forge.cli.words import size_of
+
+    words = [f"job {job.get('task') or job.get('id', '')}"]
+    words += [f"{name} {job[name]}" for name in ("cluster", "partition", "node") if job.get(name)]
+    words += [f"{size_of(job['memory'])} of memory"] if job.get("memory") else []
+    words += [f"restarts {job['restarts']}"] if job.get("restarts") else []
+    return ", ".join(words)
 
 
 def _ledger(out: Console, record: Record) -> None:

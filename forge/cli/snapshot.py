@@ -131,7 +131,7 @@ def path_of(arguments: list[str]) -> str:
             store = arguments[index + 1]
         elif argument.startswith("--store="):
             store = argument.partition("=")[2]
-        elif argument.endswith(".toml") and not manifest:
+        elif argument.endswith(".toml") and not manifest and arguments[index - 1] != "--profile":
             manifest = argument
     if store is None:
         folder = os.path.dirname(os.path.abspath(manifest))

@@ -147,7 +147,7 @@ def size(*, store_path: str | None) -> None:
     store = options.open_store(store_path, Path(), made=True)
     table = grid("part", "files", "size", right=("files", "size"))
     total = 0
-    for part in ("objects", "trees", "actions", "pieces", "journals", "scratch", "staging", "logs", "builds"):
+    for part in ("objects", "trees", "actions", "pieces", "journals", "scratch", "jobs", "staging", "logs", "builds"):
         sizes = [p.stat().st_size for p in (store.root / part).rglob("*") if p.is_file() and not p.is_symlink()]
         total += sum(sizes)
         table.add_row(part, f"{len(sizes):,}", size_of(sum(sizes)))

@@ -49,6 +49,11 @@ class BuildView:
         if self.progress is not None:
             self.progress.stop()
 
+    def pause(self) -> None:
+        """Take the bars away, so that something can be asked."""
+        if self.progress is not None:
+            self.progress.stop()
+
     def hear(self, event: Event) -> None:
         """Show one event."""
         if isinstance(event, Warned):

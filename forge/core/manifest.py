@@ -53,6 +53,7 @@ class Manifest:
 
     ``files`` are all texts it was read from, its own first; paths in it are relative to ``root``.
     ``broken`` names steps that stand in the text and could not be read; ``fence`` is what its paths must stay inside.
+    ``executor`` says where steps run, as the text has it; `forge.plan.profile` reads it.
     """
 
     name: str
@@ -64,3 +65,4 @@ class Manifest:
     files: tuple[Path, ...]
     broken: frozenset[str] = frozenset()
     fence: Fence | None = None
+    executor: Mapping[str, Any] = attrs.Factory(dict)

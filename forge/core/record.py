@@ -19,7 +19,7 @@ class Record:
     ``action`` holds the parts of the key, ``inputs`` maps input names to digests of trees, ``tree`` is the digest of
     the artifact, ``rows`` counts the rows of each part, ``drops`` counts what left by reason, ``examples`` shows some
     of it, ``measured`` is what differs from machine to machine, ``seconds`` is wall time, ``accepted`` says whence a
-    result came that `forge accept` took over.
+    result came that `forge accept` took over, ``job`` which job of a cluster made it, and what that took.
     """
 
     key: str
@@ -44,6 +44,7 @@ class Record:
     host: str = ""
     forge: str = ""
     accepted: Mapping[str, Any] = attrs.Factory(dict)
+    job: Mapping[str, Any] = attrs.Factory(dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""

@@ -50,6 +50,26 @@ def bytes_of(text: str) -> int:
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])", re.IGNORECASE)
+_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?")
+
+
+def seconds_of(text: str) -> int:
+    """Return the seconds that ``6h``, ``90m``, ``2d`` or Slurm's ``1-12:00:00`` means; ``6:00`` is six hours."""
+    if span := _SPAN.fullmatch(text.strip()):
+        return int(float(span[1]) * _SECONDS[span[2].lower()])
+    if clock := _CLOCK.fullmatch(text.strip()):
+        days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
+        return days * 86400 + hours * 3600 + minutes * 60 + seconds
+    raise ValueError(f'must be a time such as "6h", "90m" or "1-12:00:00", got `{text}`')
+
+
+def _time(_instance: object, _attribute: object, value: str | None) -> None:
+    if value is not None:
+        seconds_of(value)
+
+
 def _size(_instance: object, _attribute: object, value: str | None) -> None:
     if value is not None:
         bytes_of(value)
@@ -57,16 +77,20 @@ def _size(_instance: object, _attribute: object, value: str | None) -> None:
 
 @attrs.frozen
 class Resources:
-    """Say what a step needs of the machine that runs it; never part of a key."""
+    """Say what a step needs of the machine that runs it; never part of a key.
+
+    ``extra`` are further options of Slurm's `sbatch`, one a line.
+    """
 
     cpus: int | None = None
     gpus: int = 0
     memory: str | None = attrs.field(default=None, validator=_size)
-    time: str | None = None
+    time: str | None = attrs.field(default=None, validator=_time)
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
+    extra: tuple[str, ...] = attrs.field(default=(), converter=tuple)
 
 
 @attrs.frozen

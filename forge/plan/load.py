@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _REFERENCE = re.compile(r"\$?\$\{([^{}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _HEAD = {"name", "seed", "extends", "root"}
+_TABLES = {"forge", "params", "executor"}
+"""Tables that hold no steps."""
 
 
 @attrs.define
@@ -75,6 +77,7 @@ def load(path: Path | str, sets: Iterable[str] = ()) -> Manifest:
         files=tuple(text.files),
         broken=broken,
         fence=fence,
+        executor=_fill(_table(text, "executor"), params, text, ("executor",), None),
     )
     if text.problems:
         raise ManifestError(text.problems, manifest)
@@ -160,8 +163,8 @@ def _check_head(text: _Text) -> None:
         if key in head and (not isinstance(head[key], wanted) or isinstance(head[key], bool)):
             text.problem(f"`{key}` must be {_KINDS[wanted]}, got `{head[key]!r}`", ("forge", key))
             del head[key]
-    for key in text.document.keys() - SECTIONS.keys() - {"forge", "params"}:
-        text.problem(f"there is no table `[{key}]`", (key,), hint=did_you_mean(key, [*SECTIONS, "forge", "params"]))
+    for key in text.document.keys() - SECTIONS.keys() - _TABLES:
+        text.problem(f"there is no table `[{key}]`", (key,), hint=did_you_mean(key, [*SECTIONS, *_TABLES]))
 
 
 _KINDS = {str: "a string", int: "an integer", dict: "a table"}

@@ -245,7 +245,7 @@ def _step(
         spec=spec(instance),
         inputs=inputs,
         files=_files(resolver, table, instance),
-        facts=_facts(found, instance),
+        facts=facts_of(found, instance),
         resources=resources,
         heavy=found.heavy,
         network=found.network,
@@ -264,7 +264,7 @@ def _files(resolver: _Resolver, table: StepTable, instance: Any) -> Any:
         return {}
 
 
-def _facts(found: StepType, instance: Any) -> dict[str, str]:
+def facts_of(found: StepType, instance: Any) -> dict[str, str]:
     """Return the versions and other facts that the step type declares its result to depend on."""
     from importlib.metadata import PackageNotFoundError, version
 

@@ -55,6 +55,7 @@ class Asking:
     journal: Journal
     run: Run
     total: int
+    share: tuple[float, int] = (1.0, 1)  # of the caps, and how many processes share the rates
     limits: Limits = attrs.field(init=False)
     pace: Pace = attrs.field(init=False)
     outcomes: dict[int, Outcome] = attrs.field(factory=dict, init=False)
@@ -75,7 +76,7 @@ class Asking:
 
     def __attrs_post_init__(self) -> None:
         """Take the limits from the labeler."""
-        self.limits = Limits.of(self.labeler)
+        self.limits = Limits.of(self.labeler).part(*self.share)
         self.pace = self.limits.pace()
         self.budget = Budget(self.limits, self.bill)
 

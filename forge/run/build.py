@@ -180,7 +180,7 @@ class Build:
                     self._fail(each, action.key, held)
             else:
                 waiting.append(action)
-                if not self.started.has_room(Need()):
+                if self.started.is_full():
                     break
         waiting.extend(self.queue)
         self.queue = waiting
@@ -201,7 +201,7 @@ class Build:
             threads=os.cpu_count() or 1,
             previous=self._previous(step, action),
         )
-        executor.submit(job, Need.of(step))
+        executor.submit(job, Need.of(step, self._rows_in(step)))
         self.running[action.key] = time.monotonic()
         self.listener(Started(step.name, because))
 
@@ -213,6 +213,16 @@ class Build:
             if left.digest == action.previous:
                 self.store.publish_tree(left)
         return action.previous
+
+    def _rows_in(self, step: Step) -> int | None:
+        """Return how many rows a labeler is given, by the record of what it labels."""
+        if step.verb != "request":
+            return None
+        joined = step.inputs[0]
+        result = self.results.get(joined.step)
+        key = result.key if result is not None else self.known[joined.step].key
+        record = self.actions.read(key) if key is not None else None
+        return record.rows.get(joined.part) if record is not None else None
 
     def _wait(self) -> None:
         assert self.started is not None  # noqa: S101  # something is running
@@ -229,7 +239,9 @@ class Build:
         elif event["event"] == "failed":
             begun = self.running.pop(key)
             log = str(self.store.root / "logs" / f"{key}.log")
-            failure = Failure(event["message"], event["hint"], event["traceback"], log, event["exit_code"])
+            failure = Failure(
+                event["message"], event["hint"], event["traceback"], log, event["exit_code"], event.get("tail", "")
+            )
             for step in self.same.pop(key):
                 self._fail(step, key, failure, time.monotonic() - begun)
         elif event["event"] == "done":

@@ -16,13 +16,17 @@ Status = Literal["hit", "ran", "failed", "skipped"]
 
 @attrs.frozen
 class Failure:
-    """Say why a step failed, as its error said it; ``traceback`` only where it is a bug."""
+    """Say why a step failed, as its error said it; ``traceback`` only where it is a bug.
+
+    ``tail`` is the end of the log, where that is all there is to go by.
+    """
 
     message: str
     hint: str | None = None
     traceback: str | None = None
     log: str | None = None
     exit_code: int = 1
+    tail: str = ""
 
 
 @attrs.frozen

@@ -20,6 +20,9 @@ class Executor(Protocol):
     def has_room(self, need: Need) -> bool:
         """Say whether a job that needs this much can start now."""
 
+    def is_full(self) -> bool:
+        """Say whether nothing at all can start now."""
+
     def submit(self, job: Job, need: Need) -> None:
         """Start a job."""
 
@@ -27,4 +30,4 @@ class Executor(Protocol):
         """Wait until something happened, and return it as pairs of action key and event."""
 
     def close(self) -> None:
-        """Stop everything that is still running."""
+        """Stop everything that is still running here; what runs elsewhere may go on for the next build to find."""

@@ -27,7 +27,8 @@ class Job:
     ``inputs`` are ``[name, tree digest, part, sound]`` in the order of ``from``, *sound* where the build has found the
     artifact's files as they were when they were last verified; ``spec`` makes the step type's class again,
     which is found through ``modules``, the plugins' modules by name; ``seen`` is what the build found in the files
-    that the step reads from outside the store.
+    that the step reads from outside the store. ``cluster`` is what the record says of an array of jobs that has
+    prepared the work.
     """
 
     key: str
@@ -45,6 +46,7 @@ class Job:
     network: bool
     modules: Mapping[str, str]
     seen: Mapping[str, list[Any]]
+    cluster: Mapping[str, Any] = attrs.Factory(dict)
 
     @classmethod
     def of(

@@ -75,13 +75,16 @@ def label_rows(labeler: Labeler, rows: pl.DataFrame, journal: Journal, run: Run)
     return _joined(rows, outcomes)
 
 
-def ask_rows(labeler: Labeler, rows: pl.DataFrame, journal: Journal, run: Run) -> list[Outcome]:
+def ask_rows(
+    labeler: Labeler, rows: pl.DataFrame, journal: Journal, run: Run, share: tuple[float, int] = (1.0, 1)
+) -> list[Outcome]:
     """Return what becomes of each of *rows*, in their order.
 
     Several machines may each take one of the `shards` of a table, with one folder of journals: what they paid for is
-    there for the one that labels the whole table.
+    there for the one that labels the whole table. Each then has its *share*: which part of the caps, and how many of
+    them share the labeler's rates.
     """
-    asking = Asking(labeler, journal, run, total=rows.height)
+    asking = Asking(labeler, journal, run, total=rows.height, share=share)
     try:
         asyncio.run(asking.all(rows.iter_rows(named=True)))
     except StepError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge.plugin.context import place
-from forge.run.tracing import Asked, Trace
+from forge.run.tracing import Leave, Trace
 from forge.store.signatures import signature
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Ledger:
 
     *make_scratch* makes the action's scratch folder, once it is asked for; *send* takes events as JSON values; *beat*
     shows that the worker is alive; *seen* is what the build found in files outside the store, by path. ``brought``
-    holds digest and signature of files that were put into the artifact as they are.
+    holds digest and signature of files that were put into the artifact as they are; *leave* says when to leave off.
     """
 
     make_scratch: Callable[[], Path]
@@ -44,9 +44,9 @@ class Ledger:
     examples: dict[str, list[str]] = attrs.Factory(dict)
     warnings: list[str] = attrs.Factory(list)
     measured: dict[str, float] = attrs.Factory(dict)
+    leave: Leave = attrs.Factory(Leave)
     sent_at: float = 0.0
     trace: Trace | None = None
-    asked: Asked | None = None
     _scratch: Path | None = None
 
     @property
@@ -73,10 +73,8 @@ class Ledger:
 
     @property
     def stopping(self) -> bool:
-        """Say whether a signal asked the step to end; the first question makes signals wait."""
-        if self.asked is None:
-            self.asked = Asked.listen()
-        return self.asked.came
+        """Say whether the step is to leave off; the first question makes signals wait."""
+        return self.leave.ask()
 
     def point(self, step: float, **figures: float) -> None:
         """Write the point down and hand it on; whoever shows it may fail without harm to the step."""

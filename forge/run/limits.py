@@ -57,6 +57,20 @@ class Limits:
         names = [field.name for field in attrs.fields(cls)]
         return cls(**{name: getattr(labeler, name) for name in names if hasattr(labeler, name)})
 
+    def part(self, share: float, beside: int) -> Limits:
+        """Return the limits of one of several processes: its *share* of the caps, and of rates that *beside* use."""
+
+        def of(value: int | None, by: float) -> int | None:
+            return None if value is None else max(1, int(value * by))
+
+        return attrs.evolve(
+            self,
+            requests_per_minute=of(self.requests_per_minute, 1 / beside),
+            tokens_per_minute=of(self.tokens_per_minute, 1 / beside),
+            most_tokens=of(self.most_tokens, share),
+            most_money=None if self.most_money is None else self.most_money * share,
+        )
+
     @property
     def capped(self) -> bool:
         """Say whether tokens or money are bounded."""

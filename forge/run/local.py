@@ -47,6 +47,10 @@ class LocalExecutor:
         """Say whether a job can start now beside those that run."""
         return self.room.fits(need, [w.need for w in self.workers if w.job is not None])
 
+    def is_full(self) -> bool:
+        """Say whether not even the smallest job can start now."""
+        return not self.has_room(Need())
+
     def submit(self, job: Job, need: Need) -> None:
         """Hand the job to an idle worker, or to a new one."""
         worker = next((w for w in self.workers if w.job is None), None) or self._start()
@@ -59,10 +63,10 @@ class LocalExecutor:
             # it died while idle; its closed output tells `wait`
             return
 
-    def wait(self) -> list[tuple[str, dict[str, Any]]]:
+    def wait(self, seconds: float = 1.0) -> list[tuple[str, dict[str, Any]]]:
         """Wait for events of any worker; one that died has failed its job."""
         found: list[tuple[str, dict[str, Any]]] = []
-        for key, _ in self.selector.select(timeout=1.0):
+        for key, _ in self.selector.select(timeout=seconds):
             worker: _Worker = key.data
             data = os.read(key.fd, 1 << 16)
             if not data:
@@ -77,6 +81,10 @@ class LocalExecutor:
                 if event["event"] in ("done", "failed"):
                     worker.job = None
         return found
+
+    def ears(self) -> list[int]:
+        """Return the descriptors that can be read when a worker has something to say."""
+        return [worker.process.out for worker in self.workers]
 
     def close(self) -> None:
         """End all workers: by closing their input, then by force."""

@@ -18,19 +18,24 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Need:
-    """Say what one step takes while it runs: cores, bytes of memory, GPUs, or the whole machine."""
+    """Say what one step takes while it runs: cores, bytes of memory, GPUs, or the whole machine.
+
+    ``step`` is whose need it is, where a cluster is to be asked; ``rows`` is how many come in, where that is known.
+    """
 
     cpus: int = 1
     memory: int = 0
     gpus: int = 0
     alone: bool = False
+    step: Step | None = attrs.field(default=None, eq=False, repr=False)
+    rows: int | None = attrs.field(default=None, eq=False, repr=False)
 
     @classmethod
-    def of(cls, step: Step) -> Need:
+    def of(cls, step: Step, rows: int | None = None) -> Need:
         """Return what *step* declares; a heavy one that declares no cores wants the machine for itself."""
         asked = step.resources
         memory = bytes_of(asked.memory) if asked.memory else 0
-        return cls(asked.cpus or 1, memory, asked.gpus, step.heavy and asked.cpus is None)
+        return cls(asked.cpus or 1, memory, asked.gpus, step.heavy and asked.cpus is None, step, rows)
 
 
 @attrs.frozen

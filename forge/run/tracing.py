@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -49,24 +49,30 @@ class Trace:
 
 
 @attrs.define
-class Asked:
-    """Remember whether SIGTERM or SIGUSR1 came, and what they did before."""
+class Leave:
+    """Say whether a step is to leave off *now*, and whether it has ever *asked*.
 
-    came: bool = False
+    The first question catches SIGTERM and SIGUSR1 until `end`, unless somebody else does already (*caught*).
+    """
+
+    now: bool = False
+    asked: bool = False
+    caught: bool = False
     before: dict[int, Any] = attrs.Factory(dict)
 
-    @classmethod
-    def listen(cls) -> Self:
-        """Catch both signals from now on; elsewhere than in the main thread Python catches none."""
-        asked = cls()
-        if threading.current_thread() is threading.main_thread():
-            asked.before = {number: signal.signal(number, asked._hear) for number in _SIGNALS}
-        return asked
+    def ask(self) -> bool:
+        """Return whether the step is to leave off; elsewhere than in the main thread Python catches no signal."""
+        if not self.asked and not self.caught and threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self._hear) for number in _SIGNALS}
+        self.asked = True
+        return self.now
 
     def _hear(self, *_: object) -> None:
-        self.came = True
+        self.now = True
 
-    def leave(self) -> None:
-        """Let the signals do again what they did before."""
+    def end(self) -> None:
+        """Let the signals do again what they did before, for the next step."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        if not self.caught:
+            self.now, self.asked, self.before = False, False, {}

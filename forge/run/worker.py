@@ -36,7 +36,7 @@ from forge.plugin.fingerprint import describe, digest_data, fingerprint
 from forge.plugin.parameters import files_of, structure
 from forge.run.job import Job
 from forge.run.ledger import Ledger
-from forge.run.tracing import Trace
+from forge.run.tracing import Leave, Trace
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
 from forge.store.base import Store, StoredTree
@@ -49,6 +49,8 @@ from forge.store.signatures import signature
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
+
+    from forge.plugin.registry import StepType
 
 
 def main() -> None:
@@ -65,7 +67,7 @@ def main() -> None:
         job = Job.load(line)
         try:
             with named_errors(Path(job.store)):
-                _redirect(Path(job.store) / "logs" / f"{job.key}.log")
+                redirect(Path(job.store) / "logs" / f"{job.key}.log")
         except StoreError as error:
             send(_failed(error.message, error.hint, None, error.exit_code))
         else:
@@ -78,27 +80,39 @@ _WORTH_SYNCING = 1.0
 
 @attrs.define
 class Worker:
-    """Run jobs one after another; *send* takes events as JSON values, *checked* are modules whose code was compared."""
+    """Run jobs one after another; *send* takes events as JSON values, *checked* are modules whose code was compared.
+
+    *leave* says when the step is to leave off, *job* what the record says of the job of a cluster that this is.
+    """
 
     send: Callable[[dict[str, Any]], None]
+    leave: Leave = attrs.Factory(Leave)
+    job: Callable[[], Mapping[str, Any]] = dict
     registry: Registry = attrs.Factory(lambda: Registry({}))
     checked: set[str] = attrs.Factory(set)
     stores: dict[str, Actions] = attrs.Factory(dict)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one job, or find that another process has done it meanwhile, and return the last event."""
+        return self.guarded(job, lambda actions: self._run(job, actions))
+
+    def _run(self, job: Job, actions: Actions) -> bool:
+        with actions.claim(job.key) as heart:
+            if actions.find(job.key) is not None:
+                return False
+            self.send({"event": "started"})
+            record = self._perform(job, actions.store, actions, heart.beat)
+            actions.publish(record, durable=record.seconds >= _WORTH_SYNCING)
+            if actions.scratch_path(job.key).exists():
+                actions.clear(job.key)
+            return True
+
+    def guarded(self, job: Job, work: Callable[[Actions], bool]) -> dict[str, Any]:
+        """Do *work* with the job's store and return the last event; *work* says whether there was anything to do."""
         try:
             if job.store not in self.stores:
                 self.stores[job.store] = Actions(Store.open(Path(job.store)))
-            actions = self.stores[job.store]
-            with actions.claim(job.key) as heart:
-                if actions.find(job.key) is not None:
-                    return {"event": "done", "ran": False}
-                self.send({"event": "started"})
-                record = self._perform(job, actions.store, actions, heart.beat)
-                actions.publish(record, durable=record.seconds >= _WORTH_SYNCING)
-                if actions.scratch_path(job.key).exists():
-                    actions.clear(job.key)
+            ran = work(self.stores[job.store])
         except ForgeError as error:
             return _failed(error.message, error.hint, None, error.exit_code)
         except Exception as error:  # noqa: BLE001  # the boundary: a plugin's bug must not take the worker with it
@@ -106,10 +120,10 @@ class Worker:
             if refused is not None:
                 return _failed(refused.message, refused.hint, None, refused.exit_code)
             return _failed(f"{type(error).__name__}: {error}", None, _plugin_traceback(error), 1)
-        return {"event": "done", "ran": True}
+        return {"event": "done", "ran": ran}
 
-    def _perform(self, job: Job, store: Store, actions: Actions, beat: Callable[[], None]) -> Record:
-        begun, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    def instance(self, job: Job) -> tuple[StepType, Any]:
+        """Return the job's step type, found and compared with what was planned, and an instance of its class."""
         if self.registry.modules != job.modules:
             self.registry = Registry(job.modules)
         found = self.registry.find(job.use)
@@ -117,14 +131,23 @@ class Worker:
         instance, complaints = structure(found.cls, job.spec, Path(job.root))
         if complaints:
             raise ForgeError("; ".join(c.message for c in complaints))
+        return found, instance
+
+    def ledger(self, job: Job, actions: Actions, beat: Callable[[], None]) -> Ledger:
+        """Return what the step is given to report to."""
         seen = {path: Seen(digest, size, tuple(known)) for path, (digest, size, known) in job.seen.items()}
-        ledger = Ledger(lambda: actions.scratch(job.key), job.threads, self.send, beat, seen)
+        return Ledger(lambda: actions.scratch(job.key), job.threads, self.send, beat, seen, leave=self.leave)
+
+    def _perform(self, job: Job, store: Store, actions: Actions, beat: Callable[[], None]) -> Record:
+        begun, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        found, instance = self.instance(job)
+        ledger = self.ledger(job, actions, beat)
         with store.staging() as staging:
             out = staging / "out"
             out.mkdir()
             if job.kind in ("check", "labeler"):
                 _keep_files(instance, store)
-            inputs, trees = _inputs(store, job)
+            inputs, trees = inputs_of(store, job)
             work = Work(job, found, instance, inputs, trees, out, ledger, store)
             ledger.trace = Trace(job.step, store.root / "logs" / job.key, self.registry.metrics)
             try:
@@ -137,8 +160,7 @@ class Worker:
                 _print(_plugin_traceback(error))
                 raise refused from error
             finally:
-                if ledger.asked is not None:
-                    ledger.asked.leave()
+                self.leave.end()
             unchanged = _check_files(instance, job, store, ledger.seen)
             durable = time.monotonic() - begun >= _WORTH_SYNCING
             tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)
@@ -164,6 +186,7 @@ class Worker:
                 started=started,
                 host=HOST,
                 forge=forge.__version__,
+                job={**job.cluster, **self.job()},
             )
 
     def _check_code(self, cls: type, job: Job) -> None:
@@ -175,7 +198,7 @@ class Worker:
         self.checked.add(cls.__module__)
 
 
-def _inputs(store: Store, job: Job) -> tuple[dict[str, Artifact], dict[str, StoredTree]]:
+def inputs_of(store: Store, job: Job) -> tuple[dict[str, Artifact], dict[str, StoredTree]]:
     """Return a job's inputs as folders of verified files, and as trees.
 
     What the build has just found as it was when it was last verified is not read again.
@@ -242,7 +265,7 @@ def _lines() -> queue.Queue[str | None]:
     return lines
 
 
-def _redirect(log: Path) -> None:
+def redirect(log: Path) -> None:
     """Send whatever a step prints, in Python or below it, to the action's log."""
     sys.stdout.flush()
     sys.stderr.flush()

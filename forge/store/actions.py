@@ -127,7 +127,12 @@ class Actions:
         One whose process is gone, or that has not been touched for a minute from another machine, is broken;
         `Pulse` touches it, for a step may work for hours without a word.
         """
-        path = self.store.root / "claims" / key
+        with self.hold(self.store.root / "claims" / key) as heart:
+            yield heart
+
+    @contextmanager
+    def hold(self, path: Path) -> Iterator[Heart]:
+        """Hold *path*, in a folder of the store, as a claim is held."""
         heart = Heart(path, f"{HOST} {os.getpid()} {time.time_ns()} {birth(os.getpid())}")
         with named_errors(self.store.root):
             heart.take()

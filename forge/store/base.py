@@ -41,6 +41,7 @@ _FOLDERS = (
     "journals",
     "builds",
     "pieces",
+    "jobs",
 )
 _RECENT = 60.0
 """Seconds for which a file's time is as good as now."""

@@ -244,7 +244,8 @@ def _said(store: Store, gone: set[str], kept: set[str], before: float) -> list[P
 def _halves(store: Store, claimed: set[str], before: float) -> list[Piece]:
     """Return what work that never ended has left behind."""
     old = min(before, time.time() - _SCRATCH)
-    scratch = [p for p in (store.root / "scratch").glob("*") if p.name not in claimed and _old_below(p, old)]
+    kept = [*(store.root / "scratch").glob("*"), *(store.root / "jobs").glob("*")]
+    scratch = [p for p in kept if p.name not in claimed and _old_below(p, old)]
     old = min(before, time.time() - _STAGING)
     staging = [p for p in (store.root / "staging").glob("*") if _old_below(p, old)]
     staging += [p for p in (store.root / "artifacts").glob("*/*") if not store.tree_path(_key(p)).exists()]

@@ -1,0 +1,62 @@
+#!/bin/bash
+# One job of forge: starts a worker for one action, hands it signals, and writes down how it ended.
+# The words between at signs are filled in by forge/run/slurm/script.py; docs/guides/slurm.md explains it.
+@options@
+
+folder=@folder@
+key=@key@
+ticket=@ticket@
+index=${SLURM_ARRAY_TASK_ID:-x}
+restarts=${SLURM_RESTART_COUNT:-0}
+attempt=$folder/attempt-$ticket-$index.$restarts
+worker=
+stopped=
+
+# The exit record is put in place by a rename, so that it is there whole or not at all; the bell tells where to look.
+ended() {
+    mkdir -p "$attempt" "$folder/../ended"
+    printf '{"ticket":"%s","code":%d,"job":"%s","restarts":%d,"index":"%s","node":"%s","seconds":%d}\n' \
+        "$ticket" "$1" "$SLURM_JOB_ID" "$restarts" "$index" "${SLURMD_NODENAME:-}" "$SECONDS" >"$attempt/exit.tmp" &&
+        mv -f "$attempt/exit.tmp" "$attempt/exit.json" &&
+        : >"$folder/../ended/$key.$ticket.$index.$restarts"
+}
+
+# USR1: the time limit is near. TERM: whoever ends the job (a person, preemption, the limit itself) has his reasons.
+signalled() {
+    stopped=$1
+    [ -z "$worker" ] || kill -s "$1" "$worker" 2>/dev/null
+}
+trap 'signalled USR1' USR1
+trap 'signalled TERM' TERM
+
+mkdir -p "$attempt"
+@setup@
+
+@python@ -m forge worker "$folder" --attempt "$attempt" --notice @notice@ &
+worker=$!
+while :; do
+    wait "$worker"
+    code=$?
+    [ "$code" -gt 128 ] && kill -0 "$worker" 2>/dev/null || break # a signal ended the wait, not the worker
+done
+if [ "$code" -gt 128 ] && [ -n "$stopped" ]; then
+    wait "$worker"
+    [ $? -eq 127 ] || code=$?
+fi
+
+# What ran into its limit goes on if it has kept its state (75); what was cancelled does not.
+if [ "$stopped" = TERM ] && [ "$code" -ne 0 ]; then
+    if [ "$code" -eq 75 ] && scontrol show job --oneliner "$SLURM_JOB_ID" | grep -q ' Reason=TimeLimit '; then
+        scontrol requeue "$SLURM_JOB_ID"
+    fi
+    exit 143
+fi
+# 75: the worker has kept its state and goes on from there. A requeue that can't be had is left to the head.
+if [ "$code" -eq 75 ]; then
+    for pause in 1 2 4 8 16; do
+        scontrol requeue "$SLURM_JOB_ID" && exit 75
+        sleep "$pause"
+    done
+fi
+ended "$code"
+exit "$code"
