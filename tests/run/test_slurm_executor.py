@@ -118,6 +118,7 @@ class Bench:
     local: FakeLocal
     executor: SlurmExecutor
     leaving: list
+    left: list = attrs.Factory(list)
 
     def submit(self, need=None, job=None):
         self.executor.submit(job or FakeJob(), need or Need.of(step(cpus=1)))
@@ -126,7 +127,9 @@ class Bench:
         """Wait for an event of one kind; return it and what came before."""
         before, deadline = [], time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for _, event in self.executor.wait():
+            self.left += [event for _, event in self.executor.wait()]
+            while self.left:
+                event = self.left.pop(0)
                 if event["event"] == kind:
                     return event, before
                 before.append(event)
