@@ -332,6 +332,18 @@ def test_an_attempt_that_failed_on_a_node_that_was_given_up_does_not_count_while
     here.until("done")
 
 
+def test_a_job_that_is_held_is_told_once_with_what_lets_it_go_on(bench):
+    here = bench()
+    here.submit()
+    here.until_submitted()
+    here.slurm.queue[-1] = attrs.evolve(here.slurm.queue[-1], reason="launch_failed_requeued_held")
+    event, _ = here.until("warning")
+    assert "job 1 is held (launch_failed_requeued_held): `scontrol release 1` lets it go on" == event["message"]
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        assert {"progress"} >= {e["event"] for _, e in here.executor.wait()}
+
+
 def test_a_job_cancelled_by_hand_is_reported_so(bench):
     here = bench()
     here.submit()
