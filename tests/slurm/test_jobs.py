@@ -329,6 +329,56 @@ def test_a_labeler_is_one_array_and_pays_each_reply_once(slurm, project, where):
     project.check_whole(result)
 
 
+@pytest.mark.parametrize("what", ["task", "array"])
+def test_an_array_of_which_tasks_are_cancelled_says_so_and_goes_on_where_it_was(slurm, project, what):
+    project.write("words.txt", "".join(f"word{number}\n" for number in range(9)))
+    project.steps(labels("words.txt", pause=0.8, concurrency=1), executor=project.executor + "shard = 3\nat_once = 2\n")
+    process = project.command("build", "forge.toml")
+    wait_until(lambda: project.notes()["ask word0"] and project.notes()["ask word3"])
+    job = slurm.living(project)[0].partition("_")[0]
+    slurm.run("scancel", f"{job}_1" if what == "task" else job)
+    assert 1 == process.wait(120), project.said()
+    assert "was cancelled" in project.said()
+    assert [] == slurm.living(project)
+    kept = {line for line in project.notes() if line.startswith("ask ")}
+    result = project.build()
+    assert 9 == result.steps["labels"].rows_out
+    project.check_whole(result)
+    # a request that was in flight when its task was cancelled may have been asked for again
+    asked = project.notes()
+    assert {f"ask word{number}" for number in range(9)} == set(asked)
+    assert sum(asked.values()) <= 9 + 2, (kept, asked)
+
+
+def test_a_shard_that_fails_names_itself_and_what_came_is_kept(slurm, project):
+    project.write("words.txt", "".join(f"word{number}\n" for number in range(9)))
+    project.write("place/down", "word4")
+    project.steps(labels("words.txt", retries=0), executor=project.executor + "shard = 3\n")
+    result = project.build()
+    assert (1, "failed") == (result.exit_code, result.statuses["labels"])
+    before = project.notes()
+    (project.root / "place/down").unlink()
+    result = project.build()
+    project.check_whole(result)
+    asked = project.notes() - before
+    assert {"ask word4": 1} == dict(asked)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('python = "/nowhere/python"', "could not start its worker"),
+        ('setup = ["source /nowhere/activate || exit 3"]', "ExitCode 3"),
+    ],
+)
+def test_an_environment_that_does_not_start_is_told_with_what_the_shell_said(slurm, project, table, words):
+    project.steps(step("one"), executor=f"{project.executor}{table}\n")
+    result = project.forge("build", "forge.toml")
+    assert 1 == result.exit_code
+    assert words in result.stderr, result.stderr
+    assert "/nowhere/" in result.stderr
+
+
 def test_an_input_that_comes_out_the_same_cuts_off_what_needs_it(slurm, project):
     cut = '[transforms.cut]\nuse = "run.command"\nfrom = "raw"\ncommand = "head -c 3 $1 > $OUT/text"\n'
     project.steps(cut, step("one", "cut"))

@@ -114,7 +114,7 @@ class Words:
 
 @attrs.frozen
 class Echo:
-    """Label words with their lengths, as a provider would; *fail* names one that is never answered."""
+    """Label words with their lengths, as a provider would, but for the one that the file `down` in *place* names."""
 
     place: str = forge.setting("")
     pause: float = forge.setting(0.0)
@@ -128,6 +128,8 @@ class Echo:
         word = request.messages[0]["content"]
         _note(self.place, f"ask {word}")
         await asyncio.sleep(self.pause)
+        if Path(self.place, "down").exists() and Path(self.place, "down").read_text() == word:
+            raise forge.ProviderBusy("the provider is down")
         return forge.Reply(str(len(word)), "echo", 1, 1)
 
     def parse(self, reply):
