@@ -118,6 +118,7 @@ class Bench:
     local: FakeLocal
     executor: SlurmExecutor
     leaving: list
+    left: list = attrs.Factory(list)
 
     def submit(self, need=None, job=None):
         self.executor.submit(job or FakeJob(), need or Need.of(step(cpus=1)))
@@ -126,7 +127,9 @@ class Bench:
         """Wait for an event of one kind; return it and what came before."""
         before, deadline = [], time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for _, event in self.executor.wait():
+            self.left += [event for _, event in self.executor.wait()]
+            while self.left:
+                event = self.left.pop(0)
                 if event["event"] == kind:
                     return event, before
                 before.append(event)
@@ -138,6 +141,13 @@ class Bench:
             self.executor.wait()
             assert time.monotonic() < deadline
         return self.executor.active[KEY].submission
+
+    def until_local(self):
+        deadline = time.monotonic() + 15
+        while not self.local.jobs:
+            self.executor.wait()
+            assert time.monotonic() < deadline
+        return self.local.jobs
 
     def exit(self, code, index="x", restarts=0, ticket=None, *, bell=True, **result):
         """Leave what a job's script leaves."""
@@ -329,6 +339,18 @@ def test_an_attempt_that_failed_on_a_node_that_was_given_up_does_not_count_while
     here.until("done")
 
 
+def test_a_job_that_is_held_is_told_once_with_what_lets_it_go_on(bench):
+    here = bench()
+    here.submit()
+    here.until_submitted()
+    here.slurm.queue[-1] = attrs.evolve(here.slurm.queue[-1], reason="launch_failed_requeued_held")
+    event, _ = here.until("warning")
+    assert "job 1 is held (launch_failed_requeued_held): `scontrol release 1` lets it go on" == event["message"]
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        assert {"progress"} >= {e["event"] for _, e in here.executor.wait()}
+
+
 def test_a_job_cancelled_by_hand_is_reported_so(bench):
     here = bench()
     here.submit()
@@ -415,7 +437,7 @@ def test_a_labeler_s_shards_are_one_array_and_its_own_action_runs_on_the_head(be
         assert [] == here.local.jobs
         here.exit(0, index=index)
         here.executor.wait()
-    [job] = here.local.jobs
+    [job] = here.until_local()
     assert {"array": "1", "tasks": 3} == job.cluster
     assert KEY not in here.executor.active
 
@@ -432,8 +454,7 @@ def test_only_shards_that_are_missing_are_submitted_again(bench):
     second.submit(LABELER)
     assert (1,) == second.until_submitted(2).shards
     second.exit(0, index="1")
-    second.executor.wait()
-    assert 1 == len(second.local.jobs)
+    assert 1 == len(second.until_local())
 
 
 def test_when_all_shards_are_done_nothing_is_submitted(bench):
@@ -445,10 +466,7 @@ def test_when_all_shards_are_done_nothing_is_submitted(bench):
     first.executor.close()
     second = bench(slurm=FakeSlurm())
     second.submit(LABELER)
-    deadline = time.monotonic() + 10
-    while not second.local.jobs and time.monotonic() < deadline:
-        second.executor.wait()
-    assert (1, []) == (len(second.local.jobs), second.slurm.scripts)
+    assert (1, []) == (len(second.until_local()), second.slurm.scripts)
 
 
 def test_a_failed_shard_is_told_when_the_others_are_done(bench):
