@@ -134,8 +134,8 @@ def save_family_tokenizer(folder: Path, family: str, template: str | None = "") 
     tokenizer.save_pretrained(folder)
 
 
-def save_family_model(folder: Path, family: str, template: str | None = "") -> None:
-    """Save a random model of two layers of the family's architecture, with its tokenizer."""
+def save_family_model(folder: Path, family: str, template: str | None = "", *, weights: bool = True) -> None:
+    """Save a random model of two layers of the family's architecture, with its tokenizer; or all but its weights."""
     import torch
     import transformers
 
@@ -158,6 +158,10 @@ def save_family_model(folder: Path, family: str, template: str | None = "") -> N
         tie_word_embeddings=True,
         **options,
     )
+    if not weights:
+        config.architectures = [f"{architecture}ForCausalLM"]
+        config.save_pretrained(folder)
+        return
     getattr(transformers, f"{architecture}ForCausalLM")(config).save_pretrained(folder)
 
 

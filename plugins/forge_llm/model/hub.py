@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,7 +20,7 @@ from .preset import fit, known_preset, summaries
 from .safe_files import check_complete
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 COMMIT = "hub.json"
@@ -56,41 +57,50 @@ class HubModel:
         folder = run.scratch / "files"
         folder.mkdir(parents=True, exist_ok=True)
         said = {"id": self.id, "trust_remote_code": self.trust_remote_code, "folder": str(folder)}
-        found = _ask({**said, "revision": self.revision, "weights": False}, run)
-        if not re.fullmatch("[0-9a-f]{40}", self.revision):
-            run.warn(f"`{self.id}` at `{self.revision}` is commit `{found['commit']}`: name it to stay with it")
-        files = {name: folder / name for name in found["files"]}
-        # a sharded model's index says which shards it wants: missing ones are known before any is fetched
-        check_complete(files)
-        fit(folder, self.preset, run)
-        _ask({**said, "revision": found["commit"], "weights": True}, run)
+        with _fetcher() as child:
+            found = _ask(child, {**said, "revision": self.revision, "weights": False}, run)
+            if not re.fullmatch("[0-9a-f]{40}", self.revision):
+                run.warn(f"`{self.id}` at `{self.revision}` is commit `{found['commit']}`: name it to stay with it")
+            files = {name: folder / name for name in found["files"]}
+            # a sharded model's index says which shards it wants: missing ones are known before any is fetched
+            check_complete(files)
+            fit(folder, self.preset, run)
+            _ask(child, {**said, "revision": found["commit"], "weights": True}, run)
         for path in (*files.values(), folder / "chat_template.jinja"):
             if path.is_file():
                 shutil.move(path, out / path.name)
         (out / COMMIT).write_text(json.dumps({"id": self.id, "commit": found["commit"]}) + "\n", encoding="utf-8")
 
 
-def _ask(request: Mapping[str, Any], run: forge.Run) -> dict[str, Any]:
-    """Let a process of its own fetch files: this one, like all workers, is kept from the network."""
+@contextmanager
+def _fetcher() -> Iterator[subprocess.Popen[str]]:
+    """Start the process that fetches: this one, like all workers, is kept from the hub."""
     environment = {name: value for name, value in os.environ.items() if name not in _OFFLINE} | _QUIET
-    found: dict[str, Any] = {}
     with subprocess.Popen(
-        [sys.executable, "-m", "forge_llm.model.hub_fetch", json.dumps(request)],
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "forge_llm.model.hub_fetch"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
         text=True,
         encoding="utf-8",
     ) as child:
-        assert child.stdout is not None  # noqa: S101 - it is a pipe
-        for line in child.stdout:
-            message = json.loads(line)
-            if "error" in message:
-                raise forge.StepError(message["error"], hint=message["hint"])
-            if "done" in message:
-                run.progress(message["done"], message["total"], megabytes=round(message["done"] / 1e6, 1))
-            else:
-                found = message
-    if child.returncode or not found:
-        raise forge.StepError(f"fetching `{request['id']}` ended with status {child.returncode}", hint="see the log")
-    return found
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def _ask(child: subprocess.Popen[str], request: Mapping[str, Any], run: forge.Run) -> dict[str, Any]:
+    """Let the process fetch files, and return what it found."""
+    assert child.stdin is not None  # noqa: S101 - both are pipes
+    assert child.stdout is not None  # noqa: S101
+    child.stdin.write(json.dumps(request) + "\n")
+    child.stdin.flush()
+    for line in child.stdout:
+        message: dict[str, Any] = json.loads(line)
+        if "error" in message:
+            raise forge.StepError(message["error"], hint=message["hint"])
+        if "done" not in message:
+            return message
+        run.progress(message["done"], message["total"], megabytes=round(message["done"] / 1e6, 1))
+    raise forge.StepError(f"fetching `{request['id']}` ended with status {child.wait()}", hint="see the log")

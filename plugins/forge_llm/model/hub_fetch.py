@@ -1,4 +1,4 @@
-"""Talk to the hub: a process of its own, which takes a request as JSON and answers in lines of JSON."""
+"""Talk to the hub: a process of its own, which takes requests as lines of JSON and answers in such lines."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ _SHA256 = 64
 
 
 def main() -> None:
-    """Answer the request that is the only argument."""
-    request = json.loads(sys.argv[1])
-    try:
-        answer = _fetch(request)
-    except StepError as error:
-        answer = {"error": error.message, "hint": error.hint}
-    except Exception as error:  # noqa: BLE001 - whatever the hub's library raises goes to the person as one error
-        message, hint = _in_words(error, request)
-        answer = {"error": message, "hint": hint}
-    _say(answer)
+    """Answer requests until the input closes."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = _fetch(request)
+        except StepError as error:
+            answer = {"error": error.message, "hint": error.hint}
+        except Exception as error:  # noqa: BLE001 - whatever the hub's library raises is one error to the person
+            message, hint = _in_words(error, request)
+            answer = {"error": message, "hint": hint}
+        _say(answer)
 
 
 def _fetch(request: dict[str, Any]) -> dict[str, Any]:
@@ -52,11 +53,15 @@ def _fetch(request: dict[str, Any]) -> dict[str, Any]:
             hint="`forge store gc` makes room",
         )
     over = threading.Event()
-    threading.Thread(target=_report, args=(folder, total, over), daemon=True).start()
-    for name in chosen:
-        path = hf_hub_download(request["id"], name, revision=info.sha, local_dir=folder, token=token)
-        _check(Path(path), siblings[name])
-    over.set()
+    reporter = threading.Thread(target=_report, args=(folder, total, over), daemon=True)
+    reporter.start()
+    try:
+        for name in chosen:
+            path = hf_hub_download(request["id"], name, revision=info.sha, local_dir=folder, token=token)
+            _check(Path(path), siblings[name])
+    finally:
+        over.set()
+        reporter.join()  # the answer is the last line about this request
     return {"commit": info.sha, "files": names}
 
 
