@@ -151,7 +151,11 @@ def sacct():
         sys.stderr.write("Slurm accounting storage is disabled\n")
         sys.exit(1)
     for job in jobs():
-        sys.stdout.write(f"{job['id']}|COMPLETED|7||None|fake\n{job['id']}.batch|COMPLETED|7|2048K||fake\n")
+        lines = [
+            f"{job['id']}|COMPLETED|7||None|fake|{job['name']}",
+            f"{job['id']}.batch|COMPLETED|7|2048K||fake|batch",
+        ]
+        sys.stdout.write("\n".join(lines) + "\n")
 
 
 if NAME == "fake_slurm.py":

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -289,6 +291,32 @@ def test_a_build_that_is_interrupted_without_a_terminal_leaves_its_jobs_to_the_n
     assert 130 == process.returncode
     assert "1 job of the cluster (`count`) go on; the next build takes them up" in stderr
     assert ["PENDING"] == [job["state"] for job in jobs(fake_slurm)]
+
+
+@pytest.mark.parametrize(("answer", "state"), [(b"c\n", "CANCELLED"), (b"d\n", "PENDING")])
+def test_a_build_that_is_interrupted_on_a_terminal_asks(project, fake_slurm, answer, state):
+    (fake_slurm / "hold").touch()
+    project.manifest(EXECUTOR + COUNT)
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-m", "forge", "build", "forge.toml"]
+    environment = project._environment({"TERM": "xterm"})
+    with subprocess.Popen(
+        words, cwd=project.root, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        deadline = time.monotonic() + 30
+        while not jobs(fake_slurm):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(2)
+        said = b""
+        while b"[c]ancel?" not in said:
+            said += os.read(ours, 4096)
+        os.write(ours, answer)
+        assert 130 == process.wait(30)
+    os.close(ours)
+    assert b"1 job of the cluster (`count`): [d]etach and let them go on" in said
+    assert [state] == [job["state"] for job in jobs(fake_slurm)]
 
 
 def test_a_detached_build_goes_on_in_the_background(project, fake_slurm):

@@ -118,6 +118,7 @@ class Bench:
     local: FakeLocal
     executor: SlurmExecutor
     leaving: list
+    left: list = attrs.Factory(list)
 
     def submit(self, need=None, job=None):
         self.executor.submit(job or FakeJob(), need or Need.of(step(cpus=1)))
@@ -126,7 +127,9 @@ class Bench:
         """Wait for an event of one kind; return it and what came before."""
         before, deadline = [], time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for _, event in self.executor.wait():
+            self.left += [event for _, event in self.executor.wait()]
+            while self.left:
+                event = self.left.pop(0)
                 if event["event"] == kind:
                     return event, before
                 before.append(event)
@@ -327,6 +330,18 @@ def test_an_attempt_that_failed_on_a_node_that_was_given_up_does_not_count_while
         assert {"progress"} >= {e["event"] for _, e in here.executor.wait()}
     here.exit(0, restarts=1)
     here.until("done")
+
+
+def test_a_job_that_is_held_is_told_once_with_what_lets_it_go_on(bench):
+    here = bench()
+    here.submit()
+    here.until_submitted()
+    here.slurm.queue[-1] = attrs.evolve(here.slurm.queue[-1], reason="launch_failed_requeued_held")
+    event, _ = here.until("warning")
+    assert "job 1 is held (launch_failed_requeued_held): `scontrol release 1` lets it go on" == event["message"]
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        assert {"progress"} >= {e["event"] for _, e in here.executor.wait()}
 
 
 def test_a_job_cancelled_by_hand_is_reported_so(bench):

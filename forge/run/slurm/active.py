@@ -36,6 +36,7 @@ class Active:
     failures: dict[str, Exit] = attrs.Factory(dict)
     tries: int = 0
     stopped: bool = False
+    held: bool = False
     state: str = ""
     _offsets: dict[Path, int] = attrs.Factory(dict)
     _done: dict[Path, float] = attrs.Factory(dict)
@@ -73,6 +74,14 @@ class Active:
         if len(listed) <= 1:
             return f"{of} {', '.join(states)}".strip()
         return f"{of} " + ", ".join(f"{count} {text}" for text, count in states.items())
+
+    def held_back(self, listed: Sequence[Listed]) -> str | None:
+        """Return what to say, once, of a job that somebody has to let go on."""
+        held = next((job for job in listed if job.alive and "held" in job.reason.lower()), None)
+        if held is None or self.held:
+            return None
+        self.held = True
+        return f"job {held.shown} is held ({held.reason}): `scontrol release {held.id}` lets it go on"
 
     def progress(self) -> dict[str, Any]:
         """Return how far the work is, and what the job does, as an event."""

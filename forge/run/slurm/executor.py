@@ -66,6 +66,7 @@ class SlurmExecutor:
     _next_look: float = attrs.field(default=0.0, init=False)
     _looking: bool = attrs.field(default=False, init=False)
     _next_read: float = attrs.field(default=0.0, init=False)
+    _next_listen: float = attrs.field(default=0.0, init=False)
     _silent_since: float | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -119,12 +120,14 @@ class SlurmExecutor:
         """End what runs here; with jobs left, ask whether they go on without us. Then note what jobs took."""
         keys = list(self.active)
         cancel = bool(keys) and self.leaving([a.wish.job.step for a in self.active.values()]) == "cancel"
-        self.controller.close()
-        if cancel:
-            self.slurm.cancel(keys)
-        if not keys:
-            accounting.note(self.actions, self.slurm, self.settled)
-        self.local.close()
+        try:
+            self.controller.close()
+            if cancel:
+                self.slurm.cancel(keys)
+            if not keys:
+                accounting.note(self.actions, self.slurm, self.settled)
+        finally:
+            self.local.close()
 
     # ---------------------------------------------------------------- answers of the controller
 
@@ -183,6 +186,8 @@ class SlurmExecutor:
             if any(job.alive for job in mine) or any(job.state == "COMPLETING" for job in mine):
                 active.gone = None
                 self._tell(active, active.seen(mine))
+                if (held := active.held_back(mine)) is not None:
+                    self._events.append((active.key, {"event": "warning", "message": held}))
                 soon = soon or bool(active.failures)
                 if len(active.failures) >= _TOO_MANY and not active.stopped:
                     active.stopped = True
@@ -229,9 +234,13 @@ class SlurmExecutor:
     # ---------------------------------------------------------------- exit records
 
     def _take_exits(self) -> None:
-        if not self.active:
+        now = time.monotonic()
+        if not self.active or now < self._next_listen:
             return
-        for key, ticket, index, restarts in bells(self.store):
+        heard = bells(self.store)
+        # a slow file system is not asked all the time
+        self._next_listen = now + min(1.0, 10 * (time.monotonic() - now))
+        for key, ticket, index, restarts in heard:
             active = self.active.get(key)
             if active is not None and active.waits_for(ticket, index, restarts):
                 found = active.folder.exit(ticket, index, restarts)
