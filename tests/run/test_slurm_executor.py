@@ -142,6 +142,13 @@ class Bench:
             assert time.monotonic() < deadline
         return self.executor.active[KEY].submission
 
+    def until_local(self):
+        deadline = time.monotonic() + 15
+        while not self.local.jobs:
+            self.executor.wait()
+            assert time.monotonic() < deadline
+        return self.local.jobs
+
     def exit(self, code, index="x", restarts=0, ticket=None, *, bell=True, **result):
         """Leave what a job's script leaves."""
         active = self.executor.active[KEY]
@@ -430,7 +437,7 @@ def test_a_labeler_s_shards_are_one_array_and_its_own_action_runs_on_the_head(be
         assert [] == here.local.jobs
         here.exit(0, index=index)
         here.executor.wait()
-    [job] = here.local.jobs
+    [job] = here.until_local()
     assert {"array": "1", "tasks": 3} == job.cluster
     assert KEY not in here.executor.active
 
@@ -447,8 +454,7 @@ def test_only_shards_that_are_missing_are_submitted_again(bench):
     second.submit(LABELER)
     assert (1,) == second.until_submitted(2).shards
     second.exit(0, index="1")
-    second.executor.wait()
-    assert 1 == len(second.local.jobs)
+    assert 1 == len(second.until_local())
 
 
 def test_when_all_shards_are_done_nothing_is_submitted(bench):
@@ -460,10 +466,7 @@ def test_when_all_shards_are_done_nothing_is_submitted(bench):
     first.executor.close()
     second = bench(slurm=FakeSlurm())
     second.submit(LABELER)
-    deadline = time.monotonic() + 10
-    while not second.local.jobs and time.monotonic() < deadline:
-        second.executor.wait()
-    assert (1, []) == (len(second.local.jobs), second.slurm.scripts)
+    assert (1, []) == (len(second.until_local()), second.slurm.scripts)
 
 
 def test_a_failed_shard_is_told_when_the_others_are_done(bench):
