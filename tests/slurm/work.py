@@ -180,6 +180,10 @@ class SlurmProject(ForgeProject):
 
     executor = EXECUTOR
 
+    @property
+    def started(self):
+        return self.__dict__.setdefault("_started", [])
+
     def steps(self, *tables, executor=None):
         """Write a manifest of a source `raw` and the given steps."""
         start = f'[params]\nplace = "{self.root}/place"\n[sources.raw]\nuse = "files.any"\npath = "raw.txt"\n'
@@ -212,7 +216,7 @@ class SlurmProject(ForgeProject):
     def command(self, *arguments, **environment):
         """Start a command in a process group of its own; what it says goes to the file `out`."""
         with (self.root / "out").open("w") as out:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "forge", *arguments],
                 cwd=self.root,
                 env=self._environment(environment),
@@ -221,6 +225,15 @@ class SlurmProject(ForgeProject):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self.started.append(process)
+        return process
+
+    def end(self):
+        """Kill what a test that failed has left running."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def said(self):
         return (self.root / "out").read_text()

@@ -31,8 +31,6 @@ _LONGEST = 30.0
 _UNCLEAR = 4
 """Times that a command may fail for a reason that is not known."""
 _NEVER = float("-inf")
-_FRESH = 1.0
-"""Seconds for which a listing says enough of an action that was submitted before."""
 
 
 @attrs.frozen
@@ -200,8 +198,8 @@ class Controller:
         folder.make()
         with self.actions.hold(folder.path.with_suffix(".lock")):
             earlier = {each.ticket: each for each in folder.submissions()}
-            since = time.monotonic() - _FRESH if earlier else self._begun
-            if self._listed.asked < since:
+            # what somebody submitted before is on a listing of now; where nobody did, one of this build's will do
+            if earlier or self._listed.asked < self._begun:
                 self._look()
             live = [job for job in self._listed.jobs if job.key == key and job.alive]
             for job in reversed(live):

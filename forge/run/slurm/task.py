@@ -76,6 +76,7 @@ class Task:
         for number in (signal.SIGUSR1, signal.SIGTERM):
             signal.signal(number, self._signalled)
         index = os.environ.get("SLURM_ARRAY_TASK_ID")
+        self.send({"event": "begun", "at": self.begun})
         worker = Worker(self.send, leave=self.leave, job=self.described)
         with lease(store):
             try:

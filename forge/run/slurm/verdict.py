@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from contextlib import suppress
@@ -50,8 +51,7 @@ def of_absent(step: str, folder: JobFolder, submission: Submission, last: Listed
         who = _who(slurm.detail(last.id))
         return Verdict("failed", f"{job} was cancelled{who}, by `scancel` or by an administrator", _AGAIN)
     if last.state in ("TIMEOUT", "DEADLINE"):
-        hint = "give its `resources` more `time`, or let it checkpoint more often"
-        return Verdict("failed", f"{job} ran into its time limit after {last.time}", hint)
+        return _timed_out(f"{job} of step `{step}`", folder, submission, last)
     if last.state == "OUT_OF_MEMORY":
         return Verdict("failed", f"{job} ran out of memory", "give its `resources` more `memory`")
     if last.state in _LOST or not (folder.path / "job.json").exists():
@@ -62,6 +62,13 @@ def of_absent(step: str, folder: JobFolder, submission: Submission, last: Listed
     why = "".join(f", {name} {detail[name]}" for name in ("ExitCode", "Reason") if detail.get(name, "None") != "None")
     hint = f"`scontrol show job {last.id}` and the log of the node's slurmd may say more"
     return Verdict("failed", f"{job} ended as {last.state} before its worker could say more{why}", hint)
+
+
+def _timed_out(job: str, folder: JobFolder, submission: Submission, last: Listed) -> Verdict:
+    message = f"{job} ran into its time limit after {last.time}"
+    if last.state == "TIMEOUT" and _kept_state(folder, submission):
+        return Verdict("lost", f"{message} and goes on from what it kept", counted=False)
+    return Verdict("failed", message, "give its `resources` more `time`, or let it checkpoint more often")
 
 
 def of_exit(step: str, folder: JobFolder, found: Exit, last: Listed | None, log: Path) -> dict[str, Any]:
@@ -121,6 +128,20 @@ def tail(path: Path) -> str:
         file.seek(max(0, size - _MOST))
         return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-_TAIL:])
     return ""
+
+
+def _kept_state(folder: JobFolder, submission: Submission) -> bool:
+    """Say whether the last attempt of a plain job has left something that the next one goes on from."""
+    attempts = folder.attempts(submission.ticket, NO_INDEX)
+    if not attempts:
+        return False
+    begun = folder.attempt(submission.ticket, NO_INDEX, attempts[-1]) / "events.jsonl"
+    scratch = folder.path.parents[1] / "scratch" / folder.key
+    with suppress(OSError, ValueError):
+        # the folder's own time moves with what is put into it; its first event is the worker's start
+        first = json.loads(begun.read_bytes().partition(b"\n")[0]).get("at", 0.0)
+        return any(path.stat().st_mtime >= first for path in scratch.rglob("*") if path.is_file())
+    return False
 
 
 def _who(detail: dict[str, str]) -> str:
