@@ -309,29 +309,6 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(inputs, tmp_path):
     assert files[0] == files[1]
 
 
-def test_a_run_that_is_told_to_leave_off_ends_with_the_same_bytes(inputs, tmp_path):
-    class Told(forge.LocalRun):
-        def checkpoint(self, save, *, due=True):
-            self.messages.append("offered")
-            if self.messages.count("offered") == 3:
-                save()
-                raise InterruptedError
-
-    for name, run in (("alone", forge.LocalRun), ("told", Told)):
-        folder = tmp_path / name
-        (folder / "out").mkdir(parents=True)
-        trainer = LoraTrainer(**SETTINGS, save_every=100)
-        if run is Told:
-            with pytest.raises(InterruptedError):
-                trainer.train(inputs, folder / "out", Told(scratch=folder, threads=1))
-            assert ["step-00000003"] == [path.name for path in (folder / "checkpoints").iterdir()]
-        last = forge.LocalRun(scratch=folder, threads=1)
-        trainer.train(inputs, folder / "out", last)
-        assert (run is Told) == any("goes on after step 3" in message for message in last.messages)
-    files = [{p.name: p.read_bytes() for p in (tmp_path / name / "out").iterdir()} for name in ("alone", "told")]
-    assert files[0] == files[1]
-
-
 def test_a_checkpoint_of_other_data_is_refused_by_name(inputs, tmp_path):
     train(inputs, tmp_path / "a", save_every=2)
     (tmp_path / "b").mkdir()
