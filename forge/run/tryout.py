@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from forge.core.errors import ForgeError
+from forge.core.errors import ForgeError, StepError
 from forge.core.files import Files
 from forge.core.suggest import did_you_mean
 from forge.plugin.context import write_rows
@@ -81,7 +81,7 @@ def try_step(tried: Try, store: Store, root: str, modules: Mapping[str, str]) ->
 def complaint(error: Exception, tried: Try) -> Notice | None:
     """Return an expected failure as a notice, and None for a bug; a column that is not there gets a hint."""
     if isinstance(error, ForgeError):
-        return Notice("rows", "bad", error.message, error.hint)
+        return Notice("rows", "bad", error.message, _nearest_column(error, tried) or error.hint)
     if isinstance(error, ImportError):
         return Notice("packages", "bad", f"can't be imported: {error}", "install it again, for this machine")
     if type(error).__module__.startswith("polars"):
@@ -93,6 +93,15 @@ def complaint(error: Exception, tried: Try) -> Notice | None:
                 return Notice("columns", "bad", f"there is no column `{name}`", did_you_mean(name, there))
         return Notice("rows", "bad", f"{type(error).__name__}: {first}")
     return None
+
+
+def _nearest_column(error: ForgeError, tried: Try) -> str | None:
+    """Return a hint at the column that was meant, where the error names one that is not there."""
+    named = re.search(r"no column `([^`]+)`", error.message)
+    if named is None or not isinstance(error, StepError) or "did you mean" in (error.hint or ""):
+        return None
+    hint = did_you_mean(named[1], tried.columns)
+    return hint if hint is not None and hint.startswith("did you mean") else None
 
 
 def _read(tried: Try) -> list[Notice]:

