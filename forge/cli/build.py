@@ -78,7 +78,7 @@ def command(
             make,
             view.hear,
             offline=offline,
-            gate=None if unchecked else Gate(lambda: project.graph, project.store),
+            gate=None if unchecked else Gate(lambda: project.graph, project.store, project.profile is not None),
         )
         outcome = build.run()
     text = json_text(document(project, outcome)) if as_json else summary(project, outcome, terminal=sys.stdout.isatty())

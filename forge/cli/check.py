@@ -59,7 +59,8 @@ def command(
     project = options.open_project(manifest, sets, store_path, steps, executor, profile)
     unset = _unset_keys(project)
     lookers = (this_machine, lambda *_: _keys_as_looks(unset))
-    outlook = look_ahead(project.graph, project.store, seconds=within, lookers=lookers)
+    there = project.profile is not None
+    outlook = look_ahead(project.graph, project.store, seconds=within, lookers=lookers, elsewhere=there)
     document = _document(project, outlook)
     if not as_json:
         _show(project, outlook)

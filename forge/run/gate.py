@@ -27,11 +27,12 @@ class Gate:
 
     *graph* gives the whole graph, which is asked for at the last moment. What was found in order is remembered in the
     store by all that it depends on, so that a build that goes on where an earlier one ended looks no second time;
-    the room on the disk is asked for each time.
+    the room on the disk is asked for each time. *elsewhere* says that heavy steps run on other machines than this.
     """
 
     graph: Callable[[], Graph]
     store: Store
+    elsewhere: bool = False
     looks: list[Look] | None = attrs.field(default=None, init=False)
     whole: Graph | None = attrs.field(default=None, init=False)
 
@@ -68,7 +69,7 @@ class Gate:
             ahead = [graph.steps[look.step] for look in looks if look.notices[0].what != MADE]
             return [*looks, disk_space(looks, ahead, self.store.root)]
         listener(LookedAhead(step.name, len(graph.steps)))
-        outlook = look_ahead(graph, self.store, lookers=(unfit_packages,))
+        outlook = look_ahead(graph, self.store, lookers=(unfit_packages,), elsewhere=self.elsewhere)
         if not outlook.count("bad") and not any(notice.what == LATE for _, notice in outlook.notices):
             self.store.write_json(path, [look.to_json() for look in outlook.looks], durable=False)
         for name, notice in outlook.notices:
