@@ -62,7 +62,7 @@ class Gate:
         from forge.store.signatures import build_name
 
         key = outlook_key(graph, self.store, build_name(graph.manifest.name, graph.manifest.path))
-        path = self.store.root / "builds" / "preflight" / f"{key}.json"
+        path = self.store.root / "builds" / "preflight" / f"{key}{'-elsewhere' if self.elsewhere else ''}.json"
         known = _remembered(path)
         if known is not None:
             looks = [look for value in known if (look := Look.from_json(value)).step]
