@@ -178,10 +178,12 @@ def _healed(request):
     if "slurm" not in request.fixturenames or request.node.get_closest_marker("together"):
         yield
         return
-    for future in request.getfixturevalue("slurm").beside.values():
+    slurm = request.getfixturevalue("slurm")
+    for future in slurm.beside.values():
         future.exception()
+    slurm.heal()
     yield
-    request.getfixturevalue("slurm").heal()
+    slurm.heal()
 
 
 @pytest.fixture

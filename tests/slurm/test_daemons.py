@@ -1,5 +1,7 @@
 """What goes wrong with the controller; each test has the cluster for itself."""
 
+import shutil
+import signal
 import time
 
 from .waiting import wait_until
@@ -19,7 +21,7 @@ def test_a_controller_that_is_killed_and_comes_back_costs_nothing(slurm, project
     assert None is process.poll(), project.said()
     slurm.start_controller()
     project.open("two")
-    assert 0 == process.wait(90), project.said()
+    assert 0 == process.wait(150), project.said()
     project.check_submitted_once(slurm)
     project.check_whole(project.build())
 
@@ -29,39 +31,48 @@ def test_a_lost_job_whose_id_another_one_got_is_submitted_again(slurm, project):
     project.steps(
         step("one"), step("two", "one"), executor=project.executor + '[executor.transform]\nextra = ["--hold"]\n'
     )
+    remember(slurm)
     process = project.command("build", "forge.toml")
     [lost] = wait_until(lambda: slurm.living(project))
     project.steps(step("one"), step("two", "one"))
     kill(process)
-    forget_all(slurm)
+    forget(slurm)
     words = ("sbatch", "--parsable", "--output=/dev/null", "--job-name=stranger", "--wrap", "sleep 60")
     while int(stranger := slurm.run(*words).strip()) < int(lost):
         pass
     assert lost == stranger
     process = project.command("build", "forge.toml")
-    assert 0 == process.wait(90), project.said()
+    assert 0 == process.wait(150), project.said()
     project.check_whole(project.build())
 
 
 def test_a_job_that_the_controller_forgot_is_submitted_again_by_the_build_that_waits_for_it(slurm, project):
     held = project.executor + '[executor.transform]\nextra = ["--hold"]\n'
     project.steps(step("one"), step("two", "one"), executor=held)
+    remember(slurm)
     process = project.command("build", "forge.toml")
     wait_until(lambda: slurm.living(project))
-    forget_all(slurm)
+    forget(slurm)
     for _ in range(2):
         [job] = wait_until(lambda: slurm.living(project), 60)
         slurm.run("scontrol", "release", job)
         wait_until(lambda job=job: job not in slurm.living(project), 60)
-    assert 0 == process.wait(90), project.said()
+    assert 0 == process.wait(150), project.said()
     project.check_whole(project.build())
 
 
-def forget_all(slurm):
-    """Let the controller lose every job, as one does that is killed right after `sbatch`."""
+def remember(slurm):
+    """Keep what the controller knows now."""
+    slurm.cluster.kill_daemon("slurmctld", signal.SIGTERM)
+    shutil.copytree(slurm.cluster.state / "controller", slurm.cluster.state / "kept", dirs_exist_ok=True)
+    slurm.start_controller()
+
+
+def forget(slurm):
+    """Let the controller lose what came since, as one does that is killed right after `sbatch`; ids are given again."""
     slurm.kill_controller()
-    for path in (slurm.cluster.state / "controller").glob("job*"):
-        path.unlink()
+    shutil.rmtree(slurm.cluster.state / "controller")
+    shutil.copytree(slurm.cluster.state / "kept", slurm.cluster.state / "controller")
     slurm.start_controller()
 
 
