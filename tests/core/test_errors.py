@@ -11,6 +11,7 @@ from forge.core import errors
         ("ManifestError", 2),
         ("StepError", 1),
         ("CheckFailed", 1),
+        ("Interrupted", 75),
         ("PluginError", 3),
         ("StoreError", 4),
     ],

@@ -1,4 +1,8 @@
-"""The LoRA trainer: its losses and gradients are peft's, and a killed run ends like one that was left alone."""
+"""The LoRA trainer: its losses and gradients are peft's, and a killed run ends like one that was left alone.
+
+Wrong resume (row 12 of what users of other tools report): the killed run, and the checkpoints that are refused.
+Same seed, other result (row 15): the same inputs give the same bytes; what could differ is recorded.
+"""
 
 from __future__ import annotations
 

@@ -60,17 +60,18 @@ class FlatAttention:
             raise forge.StepError(f"`{type(module).__name__}` computes attention in a way that is not known here")
         scale = scaling if scaling is not None else query.shape[-1] ** -0.5
         shared = self.flat.shared
-        spans = [(0, shared)] if shared else []
+        sizes = [shared] if shared else []
+        sizes += [end - start for start, end in self.flat.rests]
+        # split, not sliced: the way back joins the pieces, instead of filling a whole tensor with zeros for each
+        queries, keys, values = (tensor.split(sizes, dim=2) for tensor in (query, key, value))
         parts = []
-        for start, end in [*spans, *self.flat.rests]:
-            keys, values = key[:, :, start:end], value[:, :, start:end]
-            if shared and start:
-                keys = torch.cat((key[:, :, :shared], keys), dim=2)
-                values = torch.cat((value[:, :, :shared], values), dim=2)
-            parts.append(
-                self._attend(query[:, :, start:end], keys, values, scale, dropout, sliding_window, softcap),
-            )
-        return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+        for place, asking in enumerate(queries):
+            seen, told = keys[place], values[place]
+            if shared and place:
+                seen, told = torch.cat((keys[0], seen), dim=2), torch.cat((values[0], told), dim=2)
+            part = self._attend(asking, seen, told, scale, dropout, sliding_window, softcap)
+            parts.append(part.transpose(1, 2))
+        return torch.cat(parts, dim=1), None
 
     def _attend(
         self,
@@ -83,6 +84,7 @@ class FlatAttention:
         softcap: float | None,
     ) -> torch.Tensor:
         """Attend with each query standing at the end of the keys, as far back as *window* allows."""
+        import torch
         from torch.nn import functional
 
         _, heads, asking, width = query.shape
@@ -93,13 +95,14 @@ class FlatAttention:
                 query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale, enable_gqa=heads != groups
             )
         # Heads that share keys are stacked below each other, so that no key is copied.
-        stacked = (query * scale).reshape(groups, heads // groups * asking, width)
-        scores = stacked @ key[0].transpose(1, 2)
-        if softcap is not None:
-            scores = softcap * (scores / softcap).tanh()
-        scores = scores.view(groups, heads // groups, asking, seen) + mask
+        stacked = query.reshape(groups, heads // groups * asking, width)
+        hidden = mask if heads == groups else mask.repeat(heads // groups, 1)
+        if softcap is None:
+            scores = torch.baddbmm(hidden, stacked, key[0].transpose(1, 2), alpha=scale)
+        else:
+            scores = softcap * ((stacked @ key[0].transpose(1, 2)) * (scale / softcap)).tanh() + hidden
         weights = functional.dropout(scores.softmax(-1), dropout)
-        return (weights.view(groups, -1, seen) @ value[0]).view(1, heads, asking, width)
+        return (weights @ value[0]).view(1, heads, asking, width)
 
     def _mask(self, asking: int, seen: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
         """Return 0 where a query may look and minus infinity where not; one batch's layers share it."""

@@ -141,6 +141,7 @@ class LoraTrainer:
         warm = warming(steps, self.warmup_ratio, self.warmup_steps)
         began, tokens = time.monotonic(), 0
         for step in range(done + 1, steps + 1):
+            step_began = time.monotonic()
             chosen = [samples[index] for index in order[(step - 1) * whole : step * whole]]
             terms = terms_of(chosen)
             batches = cut(chosen, min(self.batch, math.ceil(len(chosen) / team.count)), self.batch_tokens)
@@ -175,12 +176,12 @@ class LoraTrainer:
             point = {"step": step, "samples": seen, "tokens": here, "loss": loss, "learning_rate": rate}
             point["gradient_norm"] = norm
             tokens += here
-            speed = tokens / (time.monotonic() - began)
+            speed, mean = here / (time.monotonic() - step_began), tokens / (time.monotonic() - began)
             if held_out and (step == steps or (self.eval_every and step % self.eval_every == 0)):
                 point |= self._evaluate(team, model, held_out)
             curve.append(point)
             run.point(**point, tokens_per_second=round(speed, 1))
-            run.progress(step, steps, loss=round(loss, 4), tokens_per_second=round(speed))
+            run.progress(step, steps, loss=round(loss, 4), tokens_per_second=round(mean))
 
             # What it keeps, and whether it goes on.
             if self.metric in point and self.keep == "best" and best_of(curve, self.metric) == step:
