@@ -36,6 +36,10 @@ LENGTH = 6
 """Sentences of a row: with the shared instruction some 300 tokens, as in the student pipeline."""
 
 
+REPLY = 48
+"""Tokens of a reply at most: a trained model ends after some 40, this one was not trained and would talk on."""
+
+
 def main() -> None:
     """Measure and print."""
     os.environ.update(ENVIRONMENT)
@@ -53,7 +57,9 @@ def main() -> None:
         for name, part in parts.items():
             setattr(gguf_check, name, timed(getattr(gguf_check, name), part, spent))
         begun, cpu = time.perf_counter(), cpu_seconds()
-        check = gguf_check.GgufCheck(types=TYPES, rows=count, reference_rows=max(1, count // 3), context=2048)
+        check = gguf_check.GgufCheck(
+            types=TYPES, rows=count, reference_rows=max(1, count // 3), context=2048, max_tokens=REPLY
+        )
         found = {each.name: each.value for each in check.check(inputs, out, run)}
         seconds, used = time.perf_counter() - begun, cpu_seconds() - cpu
     for kind in TYPES:

@@ -95,6 +95,7 @@ class GgufCheck:
             run.progress(done + count, total)
 
         spoken = ask_reference(reference, questions, self.reference_rows, files[0].path, asking, report)
+        reference.let_go()
         done += len(spoken.replies)
         evidence.reference(questions, spoken)
         base = files[0] if files[0].kind in WHOLE else None

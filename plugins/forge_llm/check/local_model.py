@@ -193,7 +193,7 @@ class Reader:
                 found.append(np.ctypeslib.as_array(rows, (len(wanted), self.model.size)).copy())
         self._held = ids
         logits = found[0] if len(found) == 1 else np.concatenate(found)
-        if not np.isfinite(logits).all():
+        if not np.isfinite(logits.sum(axis=1)).all():
             raise StepError(
                 f"`{self.model.path.name}` gives logits that are no numbers: its weights are damaged",
                 hint=self.model.damaged or None,

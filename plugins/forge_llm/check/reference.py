@@ -69,6 +69,10 @@ class ReferenceModel:
         self._held = ids
         return answer.logits[0, -count:].float().cpu().numpy()
 
+    def let_go(self) -> None:
+        """Give the weights' memory back; the tokenizer stays."""
+        self._model, self._cache, self._held = None, None, []
+
     def _load(self) -> None:
         import torch
         from transformers import AutoModelForCausalLM, DynamicCache

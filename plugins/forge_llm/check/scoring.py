@@ -75,7 +75,9 @@ def score(
         stop = min(begin + CHUNK, last)
         logits = model.logits_after(ids[:stop], stop - begin)
         top = logits.max(axis=1, keepdims=True)
-        norms = (top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True)))[:, 0]
+        shares = logits - top
+        np.exp(shares, out=shares)
+        norms = (top + np.log(shares.sum(axis=1, keepdims=True)))[:, 0]
         places = np.arange(stop - begin)
         best.append(logits.argmax(axis=1))
         logs.append(logits[places, ids[begin + 1 : stop + 1]] - norms)
