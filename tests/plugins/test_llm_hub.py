@@ -364,7 +364,7 @@ def test_nothing_after_the_fetching_opens_a_connection(forge_project, serve, exp
         [checks.receipt]
         use = "check.gguf"
         from = { gguf = "gguf", reference = "merged", data = "rows" }
-        type = "f16"
+        types = ["f16"]
         rows = 2
         reference_rows = 1
         max_tokens = 4
