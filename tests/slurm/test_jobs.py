@@ -178,7 +178,9 @@ def test_a_step_whose_time_is_up_keeps_its_state_and_goes_on(slurm, project, how
         slurm.run("scontrol", "update", f"jobid={job}", "endtime=now")
     assert 0 == process.wait(200), project.said()
     begun = sorted(int(line.split()[1]) for line in project.notes() if line.startswith("from "))
-    assert (2, 0) == (len(begun), begun[0])
+    # the limit that was moved may end the second attempt too
+    assert 0 == begun[0]
+    assert 2 <= len(begun)
     assert 0 < begun[1] < 600, "the second attempt began from nothing"
     project.check_submitted_once(slurm)
     project.check_whole(project.build())
