@@ -21,6 +21,7 @@ OURS = (
     "series",
     "llamafactory",
     "roleplay",
+    "sweep",
 )
 SCHEMA = {"schema": str(Path(__file__).parents[2] / "manifests" / "schemas" / "student.json")}
 REMOTE = {"base_url": "http://localhost:1/v1", "model": "some-model", "prompt_text": "{{ text }}", **SCHEMA}
@@ -32,6 +33,7 @@ EXAMPLES = {
         },
         "export": {"form": "alpaca", "template": "qwen", "name": "student", "model": "some-model"},
     },
+    "sweep": {"best": {"metric": "loss"}},
     "text": {"boilerplate": {"column": "text", "phrases": ["click here"]}},
     "check": {
         "table": {"rows": {"least": 1}, "columns": {"id": {"unique": True, "values": {"most": 9}}}},
