@@ -22,6 +22,7 @@ OURS = (
     "llamafactory",
     "roleplay",
     "tensorboard",
+    "sweep",
 )
 SCHEMA = {"schema": str(Path(__file__).parents[2] / "manifests" / "schemas" / "student.json")}
 REMOTE = {"base_url": "http://localhost:1/v1", "model": "some-model", "prompt_text": "{{ text }}", **SCHEMA}
@@ -35,6 +36,7 @@ EXAMPLES = {
         "model": {"template": "qwen"},
     },
     "export": {"huggingface": {"name": "student"}},
+    "sweep": {"best": {"metric": "loss"}},
     "text": {"boilerplate": {"column": "text", "phrases": ["click here"]}},
     "train": {"mix": {"shares": {"a": 0.7, "b": 0.3}}},
     "model": {"hub": {"id": "someone/tiny"}},
