@@ -103,6 +103,6 @@ def _run(call: Call) -> int | None:
 
         show_error(ForgeError(error.format_message().rstrip(".")))
         return error.exit_code if error.exit_code != 1 else 2
-    except click.Abort:
-        raise KeyboardInterrupt from None
+    except click.Abort as abort:  # click's word for what it was interrupted by
+        raise abort.__cause__ or KeyboardInterrupt from None
     return result if isinstance(result, int) else 0

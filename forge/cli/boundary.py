@@ -11,8 +11,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 INTERRUPTED = 130
+ASKED = 75
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What a write to standard output fails with; all of the store's own are a `StoreError` by then."""
+
+
+class Asked(KeyboardInterrupt):
+    """Say that SIGTERM or SIGHUP came: to be told from Ctrl-C, by which a person is there to be asked."""
+
+
+def end_when_asked() -> None:
+    """Let SIGTERM and SIGHUP end a build as Ctrl-C does: what runs is told to keep its state."""
+    import signal
+
+    def end(*_: object) -> None:
+        raise Asked
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` has it ignored
+            signal.signal(number, end)
 
 
 def guarded(work: Callable[[], int | None]) -> int | None:
@@ -20,9 +37,11 @@ def guarded(work: Callable[[], int | None]) -> int | None:
     try:
         code = work()
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("\ninterrupted: finished steps are kept, the next build goes on from here", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        kept = "finished steps are kept, the next build goes on from here"
+        asked = isinstance(stop, Asked)
+        print(f"\n{'stopped as asked' if asked else 'interrupted'}: {kept}", file=sys.stderr)  # noqa: T201
+        return ASKED if asked else INTERRUPTED
     except BrokenPipeError:
         # whoever read our output has gone (`forge show … | head`)
         _say_no_more()

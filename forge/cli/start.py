@@ -23,9 +23,11 @@ def _main() -> None:
         os._exit(found)  # nothing was begun that has to end; taking the interpreter down costs milliseconds
     spare = None
     if arguments[:1] == ["build"]:
+        from forge.cli.boundary import end_when_asked
         from forge.run import spawn
 
         spare = spawn.fork()
+        end_when_asked()
     code = None
     try:
         if found is not None:

@@ -217,8 +217,8 @@ def _meant(value: Any, params: Mapping[str, Any]) -> Any:
 
 
 def _parse(value: str, like: Any) -> Any:
-    """Read *value* as TOML where that gives something, else as a plain string; a string stays a string."""
-    if isinstance(like, str) and not value.startswith(('"', "'")):
+    """Read *value* as TOML where that gives something, else as a string; a string stays one but for a list."""
+    if isinstance(like, str) and not value.startswith(('"', "'", "[")):
         return value
     try:
         return tomllib.loads(f"value = {value}")["value"]

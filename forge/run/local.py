@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import selectors
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 _GRACE = 5.0
 """Seconds that a worker gets to end before it is killed."""
+_KEEPS = 60.0
+"""Seconds that one which trains gets to end the step of its training, and to keep what it goes on from."""
+_LOOK = 0.02
 
 
 @attrs.define(eq=False)
@@ -87,16 +92,29 @@ class LocalExecutor:
         return [worker.process.out for worker in self.workers]
 
     def close(self) -> None:
-        """End all workers: by closing their input, then by force."""
+        """End all workers: by a signal on which a step may keep its state, then by force."""
         for worker in self.workers:
             worker.process.signal(signal.SIGKILL if worker.job is None else signal.SIGTERM)
-        deadline = time.monotonic() + _GRACE
+        long = [w.job.step for w in self.workers if w.job is not None and w.job.kind == "trainer"]
+        if long:
+            names = ", ".join(f"`{name}`" for name in long)
+            said = f"\n{names} may keep a checkpoint: waiting for at most {_KEEPS:.0f} s; again to end at once"
+            print(said, file=sys.stderr, flush=True)  # noqa: T201
+        deadline = time.monotonic() + (_KEEPS if long else _GRACE)
         for worker in self.workers:
-            if worker.process.wait(max(0.0, deadline - time.monotonic())) is None:
-                worker.process.signal(signal.SIGKILL)
-                worker.process.wait()
+            while worker.job is not None and worker.process.wait(_LOOK) is None and time.monotonic() < deadline:
+                self._hear_last(worker)
+            worker.process.signal(signal.SIGKILL)
+            worker.process.wait()
             self._leave(worker)
         self.workers.clear()
+
+    def _hear_last(self, worker: _Worker) -> None:
+        """Hear whether a worker that was told to end has said its last word: its step has left off."""
+        if select.select([worker.process.out], [], [], _LOOK)[0]:
+            *lines, worker.buffer = (worker.buffer + os.read(worker.process.out, 1 << 16)).split(b"\n")
+            if any(json.loads(line)["event"] in ("done", "failed") for line in lines):
+                worker.job = None
 
     def _start(self) -> _Worker:
         worker = _Worker(self.spare or spawn.start())

@@ -42,7 +42,7 @@ from forge.store.actions import Actions
 from forge.store.base import Store, StoredTree
 from forge.store.disk import named_errors
 from forge.store.folders import folder_of
-from forge.store.process import HOST
+from forge.store.process import hostname
 from forge.store.refusals import refusal
 from forge.store.signatures import signature
 
@@ -184,7 +184,7 @@ class Worker:
                 measured=ledger.measured,
                 code=job.code,
                 started=started,
-                host=HOST,
+                host=hostname(),
                 forge=forge.__version__,
                 job={**job.cluster, **self.job()},
             )

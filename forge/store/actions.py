@@ -16,7 +16,7 @@ from forge.core.digest import canonical, digest_value
 from forge.core.errors import StoreError
 from forge.core.record import Record
 from forge.store.disk import named_errors, remove
-from forge.store.process import HOST, birth, lives
+from forge.store.process import birth, hostname, lives
 from forge.store.used import alone, touch
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Actions:
     @contextmanager
     def hold(self, path: Path) -> Iterator[Heart]:
         """Hold *path*, in a folder of the store, as a claim is held."""
-        heart = Heart(path, f"{HOST} {os.getpid()} {time.time_ns()} {birth(os.getpid())}")
+        heart = Heart(path, f"{hostname()} {os.getpid()} {time.time_ns()} {birth(os.getpid())}")
         with named_errors(self.store.root):
             heart.take()
         self.pulse.join(heart)
@@ -220,7 +220,7 @@ class Heart:
             # reading first: opening a file makes NFS ask the server, so that the time is not one it remembers
             host, pid, _, *born = self.path.read_text().split()
             beat = self.path.stat().st_mtime
-            if host == HOST:
+            if host == hostname():
                 return not lives(int(pid), "".join(born))
         except FileNotFoundError:
             return False

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
-HOST = os.uname().nodename
-"""What this machine calls itself; `socket`, which says the same, takes milliseconds to import."""
+
+def hostname() -> str:
+    """Return what this machine calls itself; `socket`, which says the same, takes milliseconds to import."""
+    return os.uname().nodename
+
+
 _STARTTIME = 19
 """Where proc(5)'s `starttime`, its 22nd field, stands after the process's name."""
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from forge.store.disk import unique
-from forge.store.process import HOST, lives
+from forge.store.process import hostname, lives
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def touch(root: Path, path: Path) -> bool:
 @contextmanager
 def lease(root: Path) -> Iterator[None]:
     """Say that a build runs from now on; one into a store that can't be written says nothing."""
-    path = root / "builds" / "running" / f"{HOST} {os.getpid()} {time.time_ns()} {unique()}"
+    path = root / "builds" / "running" / f"{hostname()} {os.getpid()} {time.time_ns()} {unique()}"
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -85,7 +85,7 @@ def leases(root: Path) -> dict[Path, float | None]:
 
 def _holder_lives(host: str, pid: int) -> bool | None:
     """Say whether a process of this machine is there; None for one of another machine."""
-    if host != HOST:
+    if host != hostname():
         return None
     return lives(pid)
 

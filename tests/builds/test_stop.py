@@ -104,6 +104,23 @@ def test_a_step_that_asks_ends_when_it_is_signalled_and_goes_on_in_the_next_buil
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)])
+def test_a_build_that_is_ended_lets_its_step_keep_what_it_goes_on_from(patient, tmp_path, number, code):
+    pid = tmp_path / "pid"
+    with waiting(patient, pid) as process:
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert code == process.returncode, said
+    assert "`count` may keep a checkpoint" in said
+    assert "the next build goes on from here" in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    again = patient.build()
+    assert "ran" == again.statuses["count"]
+    [lines] = [path.read_text().splitlines() for path in patient.store.glob("logs/*/metrics.jsonl")]
+    assert [1, 2, 3, 4] == [json.loads(line)["step"] for line in lines]
+
+
 def test_a_step_that_never_asks_ends_at_once(patient, tmp_path):
     patient.manifest(MANIFEST + "asks = false")
     pid = tmp_path / "pid"
@@ -115,13 +132,15 @@ def test_a_step_that_never_asks_ends_at_once(patient, tmp_path):
 
 
 def test_the_signals_do_again_what_they_did_once_the_job_is_over():
-    from forge.run.tracing import Asked
+    from forge.run.tracing import Leave
 
     before = signal.getsignal(signal.SIGUSR1)
-    asked = Asked.listen()
+    leave = Leave()
+    assert not leave.ask()
     os.kill(os.getpid(), signal.SIGUSR1)
-    assert asked.came
-    asked.leave()
+    assert leave.ask()
+    leave.end()
+    assert not leave.now
     assert signal.getsignal(signal.SIGUSR1) is before
 
 

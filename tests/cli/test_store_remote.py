@@ -311,9 +311,10 @@ def test_a_push_and_a_pull_that_were_killed_go_on(many, url, request):
 # ---------------------------------------------------------------- one store, several machines
 
 HOST = """
-    import os, types
+    import os
     if "FORGE_TEST_HOST" in os.environ:
-        os.uname = lambda: types.SimpleNamespace(nodename=os.environ["FORGE_TEST_HOST"])
+        system, _, *rest = os.uname()
+        os.uname = lambda: os.uname_result((system, os.environ["FORGE_TEST_HOST"], *rest))
     """
 SHARED = """
     [sources.raw]

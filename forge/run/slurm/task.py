@@ -32,7 +32,7 @@ from forge.run.slurm.verdict import LEFT_OFF
 from forge.run.tracing import Leave
 from forge.run.worker import Worker, inputs_of, redirect
 from forge.store.journal import Journal
-from forge.store.process import HOST
+from forge.store.process import hostname
 from forge.store.used import lease
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Task:
             os._exit(1)
         with suppress(OSError, ValueError):  # nobody shall wait for a claim whose holder is gone
             claim = Path(self.job.store) / "claims" / self.job.key
-            if claim.read_text().split()[:2] == [HOST, str(os.getpid())]:
+            if claim.read_text().split()[:2] == [hostname(), str(os.getpid())]:
                 claim.unlink()
         os._exit(LEFT_OFF)
 

@@ -94,9 +94,10 @@ class GgufModel:
         """Read config and tokenizer alone."""
         from forge_llm.preflight.bases import look_at_gguf
 
-        del inputs, run
+        del inputs
         each = 4 if self.dtype == "float32" else 2
-        return look_at_gguf(self.path or self._found(), out, each, _fit_tokenizer, _tidy)
+        yield from look_at_gguf(self.path or self._found(), out, each, _fit_tokenizer, _tidy)
+        fit(out, self.preset, run)
 
     def _found(self) -> forge.File:
         if self.package is None:

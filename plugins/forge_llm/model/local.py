@@ -55,10 +55,11 @@ class LocalModel:
         """Take everything but the weights."""
         from forge_llm.preflight.bases import look_at_folder
 
-        del inputs, run
+        del inputs
         files = self._wanted(self._cached() if self.path is None else list(self.path))
         _check_complete(files)
-        return look_at_folder(files, out)
+        yield from look_at_folder(files, out)
+        fit(out, self.preset, run)
 
     def _cached(self) -> list[forge.File]:
         if self.id is None:

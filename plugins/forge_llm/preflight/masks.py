@@ -46,8 +46,9 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
             long = _long(lost)
             if long and step.too_long == "error":
                 yield _too_long(step, name, long, tables[name])
-            reasons = ", ".join(f"{count:,} × {reason}" for reason, count in lost.items())
-            yield Notice("masks", "bad", f"{error.message}{f': {reasons}' if reasons else ''}", error.hint)
+            first, *reasons = error.message.splitlines()
+            said = f"{first}: {', '.join(each.strip() for each in reasons)}" if reasons else first
+            yield Notice("masks", "bad", said, error.hint)
             continue
         for message in counting.messages:
             run.log(message)
