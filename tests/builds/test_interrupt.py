@@ -51,7 +51,7 @@ def goes_on(toy):
 def test_control_c_ends_the_workers_and_says_that_finished_steps_are_kept(busy, die):
     toy, process, pids = busy
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=120)
     assert (130, True) == (process.returncode, "interrupted: finished steps are kept" in said)
     assert "Traceback" not in said
     assert die(*pids)
@@ -61,7 +61,7 @@ def test_control_c_ends_the_workers_and_says_that_finished_steps_are_kept(busy, 
 def test_a_terminated_build_ends_its_workers(busy, die):
     toy, process, pids = busy
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert die(*pids)
     goes_on(toy)
 
@@ -69,7 +69,7 @@ def test_a_terminated_build_ends_its_workers(busy, die):
 def test_a_killed_build_takes_its_workers_with_it(busy, die):
     toy, process, pids = busy
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert die(*pids)
     goes_on(toy)
 
@@ -77,7 +77,7 @@ def test_a_killed_build_takes_its_workers_with_it(busy, die):
 def test_a_killed_worker_fails_its_step_and_the_next_build_goes_on_from_scratch(busy, die):
     toy, process, pids = busy
     os.kill(pids[0], signal.SIGKILL)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=120)
     assert (1, True) == (process.returncode, "was killed by signal 9 (SIGKILL)" in said)
     assert die(*pids)
     goes_on(toy)
@@ -87,6 +87,6 @@ def test_two_builds_at_once_run_each_action_once(toy):
     toy.manifest(CHAIN)
     arguments = ("build", "forge.toml", "--json", "--set", "one.pause=0.3", "--set", "other.pause=0.3")
     with toy.start(*arguments) as one, toy.start(*arguments) as two:
-        codes = [(p.communicate(timeout=60), p.returncode)[1] for p in (one, two)]
+        codes = [(p.communicate(timeout=180), p.returncode)[1] for p in (one, two)]
     assert [0, 0] == codes
     assert ["!", "a", "upper", "z"] == sorted(toy.runs())

@@ -79,7 +79,7 @@ def patient(tmp_path):
 
 def waiting(project, pid):
     process = project.start("build", "forge.toml", "--json", PATIENT_WAITS=str(pid))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (pid.exists() and pid.read_text()):
         assert process.poll() is None, "the build ended"
         assert time.monotonic() < deadline, "the step never began"
@@ -92,7 +92,7 @@ def test_a_step_that_asks_ends_when_it_is_signalled_and_goes_on_in_the_next_buil
     pid = tmp_path / "pid"
     with waiting(patient, pid) as process:
         os.kill(int(pid.read_text()), number)
-        printed, said = process.communicate(timeout=60)
+        printed, said = process.communicate(timeout=180)
     assert process.returncode == 75
     assert "stopped as asked after 2" in said
     step = json.loads(printed)["steps"][-1]
@@ -109,7 +109,7 @@ def test_a_build_that_is_ended_lets_its_step_keep_what_it_goes_on_from(patient, 
     pid = tmp_path / "pid"
     with waiting(patient, pid) as process:
         process.send_signal(number)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
     assert code == process.returncode, said
     assert "`count` may keep a checkpoint" in said
     assert "the next build goes on from here" in said
@@ -126,7 +126,7 @@ def test_a_step_that_never_asks_ends_at_once(patient, tmp_path):
     pid = tmp_path / "pid"
     with waiting(patient, pid) as process:
         os.kill(int(pid.read_text()), signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
     assert process.returncode == 1
     assert "was killed by signal 15 (SIGTERM)" in said
 

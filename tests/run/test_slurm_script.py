@@ -104,7 +104,7 @@ def asked(tmp_path):
 
 @pytest.mark.parametrize(("worker", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -KILL $$", 137)])
 def test_an_exit_record_says_how_the_worker_ended(folder, tmp_path, worker, code):
-    assert code == start(folder, worker, tmp_path, SLURM_RESTART_COUNT="2").wait(20)
+    assert code == start(folder, worker, tmp_path, SLURM_RESTART_COUNT="2").wait(120)
     attempt = folder.attempt(TICKET, "x", 2)
     record = json.loads((attempt / "exit.json").read_text())
     assert (TICKET, code, "5", 2, "n1") == tuple(record[n] for n in ("ticket", "code", "job", "restarts", "node"))
@@ -113,13 +113,13 @@ def test_an_exit_record_says_how_the_worker_ended(folder, tmp_path, worker, code
 
 
 def test_a_task_of_an_array_leaves_a_record_of_its_own(folder, tmp_path):
-    assert 0 == start(folder, "exit 0", tmp_path, SLURM_ARRAY_TASK_ID="4").wait(20)
+    assert 0 == start(folder, "exit 0", tmp_path, SLURM_ARRAY_TASK_ID="4").wait(120)
     assert 0 == folder.last_exit(TICKET, "4").code
     assert None is folder.last_exit(TICKET, "x")
 
 
 def test_a_worker_that_left_off_has_the_job_requeued_and_leaves_no_record(folder, tmp_path):
-    assert 75 == start(folder, "exit 75", tmp_path).wait(20)
+    assert 75 == start(folder, "exit 75", tmp_path).wait(120)
     assert ["requeue 5"] == asked(tmp_path)
     assert None is folder.last_exit(TICKET, "x")
 
@@ -134,7 +134,7 @@ def signalled(folder, tmp_path, number, worker=WAITS, **environment):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(number)
-    return process.wait(20)
+    return process.wait(120)
 
 
 def test_the_notice_before_the_limit_reaches_the_worker_and_the_job_is_requeued(folder, tmp_path):
@@ -160,7 +160,7 @@ def test_what_ran_into_its_limit_and_kept_its_state_is_requeued(folder, tmp_path
 
 
 def test_a_vanished_folder_is_made_again_for_the_record(folder, tmp_path):
-    assert 0 == start(folder, f"rm -rf {folder.path}; exit 0", tmp_path).wait(20)
+    assert 0 == start(folder, f"rm -rf {folder.path}; exit 0", tmp_path).wait(120)
     assert 0 == folder.last_exit(TICKET, "x").code
 
 

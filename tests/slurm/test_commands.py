@@ -93,7 +93,7 @@ def test_a_detached_build_is_followed_by_status_and_logs_and_goes_on_by_itself(s
         time.sleep(1)
         assert None is following.poll()
         project.open("one")
-        following.communicate(timeout=60)
+        following.communicate(timeout=180)
     assert 0 == following.returncode
     assert "hit" == project.build().statuses["one"]
 

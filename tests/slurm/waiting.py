@@ -3,7 +3,7 @@
 import time
 
 
-def wait_until(found, seconds=30.0):
+def wait_until(found, seconds=120.0):
     """Return what *found* returns once it is true; fail after some time."""
     deadline = time.monotonic() + seconds
     while not (value := found()):
