@@ -54,12 +54,13 @@ def command(
     With a cluster, also what its partitions would refuse, and by a probe job in each what differs on its nodes.
     """
     from forge.cli.render import show_error
+    from forge.plan.preflight import unfit_packages
     from forge.run.preflight import look_ahead, this_machine
 
     project = options.open_project(manifest, sets, store_path, steps, executor, profile)
     unset = _unset_keys(project)
-    lookers = (this_machine, lambda *_: _keys_as_looks(unset))
     there = project.profile is not None
+    lookers = (unfit_packages if there else this_machine, lambda *_: _keys_as_looks(unset))
     outlook = look_ahead(project.graph, project.store, seconds=within, lookers=lookers, elsewhere=there)
     document = _document(project, outlook)
     if not as_json:

@@ -69,7 +69,9 @@ def _ask(view: BuildView, steps: Sequence[str]) -> Literal["detach", "cancel"]:
     if sys.stdin.isatty() and sys.stderr.isatty():
         print(f"\n{what}: [d]etach and let them go on, or [c]ancel? ", end="", file=sys.stderr, flush=True)  # noqa: T201
         try:
-            if sys.stdin.readline().strip().lower().startswith("c"):
+            while (answer := sys.stdin.readline()) and answer.strip().lower()[:1] not in ("c", "d", ""):
+                print("[d]etach or [c]ancel? ", end="", file=sys.stderr, flush=True)  # noqa: T201
+            if answer.strip().lower().startswith("c"):
                 return "cancel"
         except KeyboardInterrupt:
             pass

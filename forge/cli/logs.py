@@ -36,7 +36,7 @@ def command(*, words: tuple[str, ...], follow: bool, store_path: str | None) -> 
     manifest = words[0] if len(words) > 1 else None
     store, path = store_of(manifest, store_path)
     step = words[-1]
-    key = _key(store, step, path)
+    key = _key(store, step, path) or (_planned(manifest, step, store) if manifest is not None else None)
     if key is None:
         raise UsageError(f"no step `{step}` has run here", hint="`forge status` lists the jobs of a cluster")
     log = store.root / "logs" / f"{key}.log"
@@ -57,12 +57,25 @@ def _key(store: Store, step: str, manifest: Path | None) -> str | None:
     from forge.store.actions import Actions
 
     found = newest(store, step, str(manifest) if manifest is not None else "")
-    if found is not None:
+    if found is not None or manifest is not None:
         return found
     builds = sorted((store.root / "builds").glob("*.json"), key=lambda path: path.stat().st_mtime)
     keys = [Actions(store).last(path.stem).get(step) for path in builds]
     known = [key for key in keys if key is not None]
     return known[-1] if known else None
+
+
+def _planned(manifest: str, step: str, store: Store) -> str | None:
+    """Return the action that a step of one manifest is now, or was when it was last built here."""
+    from forge.plan.forecast import forecast
+    from forge.store.actions import Actions
+    from forge.store.signatures import build_name
+
+    project = options.open_project(manifest, (), str(store.root), (step,))
+    key = forecast(project.graph, store)[project.step(step)].key
+    if key is not None and (store.root / "logs" / f"{key}.log").exists():
+        return key
+    return Actions(store).last(build_name(project.graph.manifest.name, project.graph.manifest.path)).get(step)
 
 
 def _runs(store: Store, key: str) -> bool:

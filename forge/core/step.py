@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from attrs.validators import ge, optional
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +76,24 @@ def _size(_instance: object, _attribute: object, value: str | None) -> None:
         bytes_of(value)
 
 
+_OPTION = re.compile(r"-(?:-(?P<long>[a-z][a-z-]*)|(?P<short>[A-Za-z]))(?:[= ].*)?")
+_LONG = (
+    *("job-name", "comment", "array", "output", "error", "chdir", "signal", "requeue", "no-requeue"),
+    *("open-mode", "wrap", "parsable", "wait", "test-only", "export"),
+)
+_SHORT = "JaoeDW"
+"""Options of `sbatch` by which jobs are found again, told of their end, and read."""
+
+
+def _options(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
+    for option in value:
+        found = _OPTION.fullmatch(option)
+        if found is None:
+            raise ValueError(f'must be options of `sbatch` such as "--exclusive", got `{option}`')
+        if found["long"] in _LONG or (found["short"] and found["short"] in _SHORT):
+            raise ValueError(f"`{option}` is forge's own: by it jobs are found again, or read")
+
+
 @attrs.frozen
 class Resources:
     """Say what a step needs of the machine that runs it; never part of a key.
@@ -82,15 +101,15 @@ class Resources:
     ``extra`` are further options of Slurm's `sbatch`, one a line.
     """
 
-    cpus: int | None = None
-    gpus: int = 0
+    cpus: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    gpus: int = attrs.field(default=0, validator=ge(0))
     memory: str | None = attrs.field(default=None, validator=_size)
     time: str | None = attrs.field(default=None, validator=_time)
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    extra: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    extra: tuple[str, ...] = attrs.field(default=(), converter=tuple, validator=_options)
 
 
 @attrs.frozen

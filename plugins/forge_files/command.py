@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+from collections import deque
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
+
+
+_TAIL = 5
+"""Lines of its errors that a failed command's message shows."""
 
 
 @attrs.frozen
@@ -33,7 +39,8 @@ class Command:
         """Run the command and refuse a status other than 0."""
         environment = {n: os.environ[n] for n in (*_KEPT, *self.environment) if n in os.environ}
         arguments = [str(_place(artifact)) for artifact in inputs.values()]
-        done = subprocess.run(
+        tail: deque[str] = deque(maxlen=_TAIL)
+        with subprocess.Popen(
             ["sh", "-c", self.command, "sh", *arguments],
             cwd=run.scratch,
             env=environment | {"OUT": str(out)},
@@ -41,13 +48,23 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            check=False,
-        )
-        run.log(done.stderr)
-        if done.returncode:
-            tail = done.stderr.strip().splitlines()[-5:]
-            message = f"the command ended with status {done.returncode}"
-            raise forge.StepError("\n  ".join([message, *tail]), hint=f"the command was: {self.command}")
+        ) as process:
+            assert process.stderr is not None  # noqa: S101  # it is a pipe
+            for line in map(str.rstrip, process.stderr):
+                run.log(line)
+                if line:
+                    tail.append(line)
+        code = process.returncode
+        if code:
+            how = f"was killed by {_name(-code)}" if code < 0 else f"ended with status {code}"
+            raise forge.StepError("\n  ".join([f"the command {how}", *tail]), hint=f"the command was: {self.command}")
+
+
+def _name(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
 
 
 def _place(artifact: forge.Artifact) -> Path:

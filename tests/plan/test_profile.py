@@ -1,5 +1,6 @@
 """Where steps run: a manifest's `[executor]` over a profile."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,25 @@ def test_the_profiles_that_forge_brings_can_be_read():
     folder = Path(__file__).parents[2] / "slurm"
     for path in sorted(folder.glob("*.toml")):
         assert "slurm" == read_profile(manifest(folder.parent), str(path)).use
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"extra": ["--job-name=mine"]}, "`--job-name=mine` is forge's own"),
+        ({"extra": ["--exclusive", "-J mine"]}, "`-J mine` is forge's own"),
+        ({"extra": ["--array=1-3"]}, "`--array=1-3` is forge's own"),
+        ({"extra": ["exclusive"]}, 'must be options of `sbatch` such as "--exclusive", got `exclusive`'),
+        ({"cpus": -1}, "must be >= 1"),
+        ({"gpus": -1}, "must be >= 0"),
+    ],
+)
+def test_options_by_which_jobs_are_found_again_and_numbers_below_nothing_are_refused(values, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Resources(**values)
+
+
+def test_other_options_of_sbatch_are_taken():
+    assert ("--exclusive", "--mail-type=END", "-d singleton") == Resources(
+        extra=["--exclusive", "--mail-type=END", "-d singleton"]
+    ).extra

@@ -92,6 +92,15 @@ def test_a_link_that_leads_out_of_the_project_is_refused(forge_project, tmp_path
     assert list(outside.iterdir()) == []
 
 
+def test_a_command_that_is_killed_names_the_signal_and_keeps_what_it_has_said(project):
+    project.manifest(MANIFEST.replace('cat "$1"', 'echo one >&2; echo two >&2; kill -9 $$; cat "$1"'))
+    failed = project.build()
+    assert failed.exit_code == 1
+    assert "the command was killed by signal 9 (SIGKILL)\n  one\n  two" in failed.stderr.replace("    ", "  ")
+    [log] = [text for path in project.store.glob("logs/*.log") if "one" in (text := path.read_text())]
+    assert [line.partition(" ")[2] for line in log.splitlines()][:2] == ["one", "two"]
+
+
 def test_a_failing_command_says_its_status_and_its_last_words(project):
     project.manifest(MANIFEST.replace('cat "$1"', 'echo no such luck >&2; exit 3; cat "$1"'))
     failed = project.build()

@@ -59,7 +59,12 @@ def sbatch():
     tasks = list(indices(asked["array"])) if "array" in asked else [None]
     for offset, index in enumerate(tasks):
         job = {"id": number + offset, "array": number, "index": index, "state": "PENDING"}
-        job |= {"name": asked["job-name"], "comment": asked["comment"], "restarts": 0, "options": asked}
+        job |= {
+            "name": os.environ.get("SBATCH_JOB_NAME", asked["job-name"]),
+            "comment": asked["comment"],
+            "restarts": 0,
+            "options": asked,
+        }
         copy = PLACE / f"script-{job['id']}"
         copy.write_text(script.read_text())
         save(job)

@@ -225,6 +225,27 @@ def test_accounting_where_it_works_lands_in_the_record(project, fake_slurm):
     assert {"hit"} == set(project.build().statuses.values())
 
 
+def test_variables_that_stand_for_options_of_slurm_change_no_job(project, fake_slurm):
+    project.manifest(EXECUTOR + COUNT.replace("60", "1"))
+    result = project.build(SBATCH_JOB_NAME="mine", SBATCH_PARTITION="other")
+    assert 0 == result.exit_code, result.stderr
+    [job] = jobs(fake_slurm)
+    assert f"forge-{result.steps['count'].key}" == job["name"]
+
+
+def test_logs_are_those_of_the_manifest_that_is_named(project):
+    step = '[transforms.say]\nuse = "run.command"\nfrom = "words"\ncommand = "echo {word} >&2; exit {code}"\n'
+    source = '[sources.words]\nuse = "toy.words"\npath = "words.txt"\n\n'
+    for name, code in (("one", 0), ("two", 3)):
+        project.manifest(
+            source + step.format(word=name, code=code).replace("; exit 0", "; echo > $OUT/x"), f"{name}.toml"
+        )
+        project.forge("build", f"{name}.toml")
+    for name, other in (("one", "two"), ("two", "one")):
+        said = project.forge("logs", f"{name}.toml", "say").stdout
+        assert (True, False) == (f" {name}\n" in said, f" {other}\n" in said)
+
+
 def test_an_sbatch_that_fails_transiently_is_asked_again(project, fake_slurm):
     (fake_slurm / "faults").write_text("sbatch 2 Unable to contact slurm controller")
     project.manifest(EXECUTOR + COUNT.replace("60", "1"))

@@ -18,6 +18,21 @@ if TYPE_CHECKING:
     from forge.run.slurm.folder import Exit, JobFolder, Submission
 
 
+_STUCK = frozenset(
+    [
+        "AccountNotAllowed",
+        "BadConstraints",
+        "InvalidAccount",
+        "InvalidQOS",
+        "PartitionConfig",
+        "PartitionNodeLimit",
+        "PartitionTimeLimit",
+        "QOSNotAllowed",
+    ]
+)
+"""Why a job waits that no patience helps."""
+
+
 @attrs.define(eq=False)
 class Active:
     """Hold what is known of one action's job.
@@ -77,6 +92,11 @@ class Active:
 
     def held_back(self, listed: Sequence[Listed]) -> str | None:
         """Return what to say, once, of a job that somebody has to let go on."""
+        stuck = next((job for job in listed if job.state == "PENDING" and job.reason in _STUCK), None)
+        if stuck is not None and not self.held:
+            self.held = True
+            hint = "`forge check --executor slurm` compares what it asks for with the cluster, `forge cancel` ends it"
+            return f"job {stuck.shown} can't start as it is ({stuck.reason}): {hint}"
         held = next((job for job in listed if job.alive and "held" in job.reason.lower()), None)
         if held is None or self.held:
             return None

@@ -43,6 +43,9 @@ ALIVE = frozenset(
 """States of a job from which more is to come; one that is COMPLETING has ended."""
 _FORMAT = "%A|%F|%K|%j|%k|%T|%N|%M|%P|%r"
 _FIELDS = 10
+_OPTIONS = ("SBATCH_", "SQUEUE_", "SCANCEL_", "SACCT_", "SINFO_")
+"""What the names of variables begin with that would change where a job runs, or how a command answers."""
+_UNCONFIGURED = "could not establish a configuration source"
 _PATIENCE = 60.0
 """Seconds for which a command of Slurm's may think; without a controller `sbatch` gives up after 9."""
 _BUSY = (
@@ -176,6 +179,11 @@ class Slurm:
             return {}
         return dict(word.split("=", 1) for word in said.split() if "=" in word)
 
+    def _environment(self) -> dict[str, str]:
+        """Return the environment without the variables that stand for options: what a job asks for is all written."""
+        kept = {name: value for name, value in self.environment.items() if not name.startswith(_OPTIONS)}
+        return kept | {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
+
     def run(self, command: str, *arguments: str) -> str:
         """Run one command and return what it says.
 
@@ -184,7 +192,7 @@ class Slurm:
         try:
             done = subprocess.run(
                 [command, *arguments],
-                env=dict(self.environment) | {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"},
+                env=self._environment(),
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -207,6 +215,9 @@ def _error(command: str, said: str, code: int) -> StepError:
     words = said.lower()
     text = " ".join(said.split()) or f"ended with status {code}"
     message = f"`{command}`: {text.removeprefix(f'{command}: ').removeprefix('error: ')}"
+    if _UNCONFIGURED in words:
+        hint = "is SLURM_CONF set? `--executor local` builds on this machine"
+        return Declined(f"`{command}` finds no cluster: none is configured here", hint=hint)
     if any(each in words for each in _BUSY):
         return Unreachable(message)
     return Declined(message) if any(each in words for each in _REFUSED) else Unclear(message)

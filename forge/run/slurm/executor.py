@@ -7,11 +7,13 @@ submitted again; what an earlier build submitted is taken up.
 from __future__ import annotations
 
 import select
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from forge.core.errors import StepError
 from forge.core.step import seconds_of
 from forge.run.room import Need
 from forge.run.slurm import accounting, verdict
@@ -123,11 +125,18 @@ class SlurmExecutor:
         try:
             self.controller.close()
             if cancel:
-                self.slurm.cancel(keys)
+                self._cancel(keys)
             if not keys:
                 accounting.note(self.actions, self.slurm, self.settled)
         finally:
             self.local.close()
+
+    def _cancel(self, keys: list[str]) -> None:
+        try:
+            self.slurm.cancel(keys)
+        except StepError as error:
+            said = f"the jobs were NOT cancelled: {error.message}; `forge cancel` ends them later"
+            print(said, file=sys.stderr)  # noqa: T201
 
     # ---------------------------------------------------------------- answers of the controller
 

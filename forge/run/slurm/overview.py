@@ -110,4 +110,6 @@ def _ended(store: Store, folder: JobFolder, submission: Submission, jobs: list[L
         return "done", "waits for the next build to go on"
     with suppress(IndexError):
         return jobs[-1].state.lower(), ""
+    if not submission.id:
+        return "not submitted", "`sbatch` took no such job; the next build tries again"
     return "gone", "the next build submits it again"
