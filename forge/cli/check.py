@@ -132,7 +132,7 @@ def _show(project: Project, outlook: Outlook) -> None:
 
 def _lines(look: Look, width: int) -> Iterator[str]:
     """Yield a step's lines: one for a step of which one thing was seen, else one for each thing."""
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     name = look.step or _MACHINE
     if len(look.notices) == 1:
@@ -147,7 +147,7 @@ def _lines(look: Look, width: int) -> Iterator[str]:
 
 
 def _words(notice: Notice) -> str:
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     return escape(notice.message) if notice.what in ("rows", "work", "inputs") else escape(_labelled(notice))
 
@@ -157,7 +157,7 @@ def _labelled(notice: Notice) -> str:
 
 
 def _hint(notice: Notice, indent: int) -> Iterator[str]:
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     if notice.hint and notice.state != "good":
         yield f"{' ' * indent}[cyan]hint[/]: {escape(notice.hint)}"

@@ -79,9 +79,7 @@ def _json(change: StepChange) -> dict[str, Any]:
 
 
 def _show(out: Console, names: tuple[str, str], changes: list[StepChange]) -> None:
-    from rich.markup import escape
-
-    from forge.cli.render import grid
+    from forge.cli.render import escape, grid
 
     out.print(f"[bold]A[/] {escape(names[0])}\n[bold]B[/] {escape(names[1])}\n")
     table = grid("step", "", "rows A", "rows B", "why", right=("rows A", "rows B"))
@@ -104,7 +102,7 @@ def _show(out: Console, names: tuple[str, str], changes: list[StepChange]) -> No
 
 
 def _detail(out: Console, change: StepChange) -> None:
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     out.print(f"\n[bold]{escape(change.name)}[/]")
     for reason in change.because[2:]:
@@ -122,7 +120,7 @@ def _detail(out: Console, change: StepChange) -> None:
 
 
 def _rows(out: Console, part: str, rows: RowChanges) -> None:
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     figures = [f"{rows.added:,} added", f"{rows.removed:,} removed"]
     if rows.by == "id":
@@ -143,9 +141,7 @@ def _rows(out: Console, part: str, rows: RowChanges) -> None:
 
 
 def _figures(out: Console, change: StepChange) -> None:
-    from rich.markup import escape
-
-    from forge.cli.render import grid
+    from forge.cli.render import escape, grid
 
     if not change.figures:
         return

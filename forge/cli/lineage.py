@@ -102,7 +102,7 @@ def _trace(lineage: Lineage, links: list[Link], column: str, row: str) -> list[S
 
 def _accepted(out: Console, links: list[Link]) -> None:
     """Print which results a person took over, under whose word."""
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     for link in links:
         entry: Mapping[str, Any] = link.record.accepted
@@ -133,7 +133,7 @@ def _digest(what: str) -> str:
 
 
 def _head(out: Console, lineage: Lineage, target: Target) -> None:
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     names = lineage.names(target)
     called = ", ".join(f"`{n}`" for n in names[:3]) + (f" and {len(names) - 3} more names" if len(names) > 3 else "")  # noqa: PLR2004
@@ -144,9 +144,7 @@ def _head(out: Console, lineage: Lineage, target: Target) -> None:
 def _backward(
     out: Console, lineage: Lineage, target: Target, links: list[Link], labels: dict[str, dict[str, dict[str, int]]]
 ) -> None:
-    from rich.markup import escape
-
-    from forge.cli.render import grid
+    from forge.cli.render import escape, grid
 
     if not links:
         out.print(f"no step made it: it is a source file, read by {_steps(lineage.readers(target))}")
@@ -177,9 +175,7 @@ def _backward(
 
 def _sources(out: Console, links: list[Link]) -> None:
     """Print every file that was read from outside the store."""
-    from rich.markup import escape
-
-    from forge.cli.render import grid
+    from forge.cli.render import escape, grid
     from forge.cli.words import size_of
 
     table = grid("source file", "size", "blake3", "read by", right=("size",))
@@ -202,9 +198,7 @@ def _sources(out: Console, links: list[Link]) -> None:
 
 
 def _forward(out: Console, lineage: Lineage, links: list[Link]) -> None:
-    from rich.markup import escape
-
-    from forge.cli.render import grid
+    from forge.cli.render import escape, grid
 
     if not links:
         out.print("nothing in this store was made of it")
@@ -239,7 +233,7 @@ def _called(lineage: Lineage, made: Made | None) -> str:
 
 
 def _steps(records: list[Record]) -> str:
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     names = list(dict.fromkeys(record.step for record in records))
     more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""

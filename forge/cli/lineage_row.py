@@ -41,7 +41,7 @@ def document(sightings: Sequence[Sighting]) -> list[dict[str, Any]]:
 
 def show(out: Console, sightings: Sequence[Sighting]) -> None:
     """Print what each step did with a row: all of it first, then what changed."""
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     before: Mapping[str, Any] = {}
     for each in sightings:
@@ -57,7 +57,7 @@ def show(out: Console, sightings: Sequence[Sighting]) -> None:
 
 
 def _show_row(out: Console, each: Sighting, before: Mapping[str, Any]) -> None:
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     if each.count > 1:
         out.print(f"  [yellow]{each.count:,} rows have it, this is the first[/]")
@@ -81,14 +81,14 @@ def _show_row(out: Console, each: Sighting, before: Mapping[str, Any]) -> None:
 
 
 def _show_dropped(out: Console, each: Sighting) -> None:
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     reasons = ", ".join(f"`{r}` ({each.record.drops[r]:,})" if r in each.record.drops else r for r in each.dropped)
     out.print(f"  [yellow]dropped[/]: {escape(reasons)} [dim]{escape(each.by)}[/]")
 
 
 def _show_files(out: Console, each: Sighting) -> None:
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     for name, member in sorted(each.files.items())[:_FEW]:
         out.print(f"  from {escape(name)}  [dim]blake3 {member.digest}[/]")

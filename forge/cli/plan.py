@@ -114,9 +114,7 @@ def _show(
     outdated: Mapping[str, list[str]],
     jobs: Mapping[str, Planned],
 ) -> None:
-    from rich.markup import escape
-
-    from forge.cli.render import STYLES, grid
+    from forge.cli.render import STYLES, escape, grid
 
     asks = any(e.step.verb == "request" and e.will != "hit" for e in entries.values())
     columns = [c for c in ("step", "use", "will", "why", *_NUMBERS) if asks or c not in ("requests", "tokens")]

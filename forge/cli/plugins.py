@@ -19,9 +19,7 @@ def command() -> None:
 @options.as_json
 def list_types(*, as_json: bool) -> None:
     """List the step types of all installed plugins."""
-    from rich.markup import escape
-
-    from forge.cli.render import console, grid
+    from forge.cli.render import console, escape, grid
     from forge.plugin.discovery import Registry
 
     types = Registry().all()
@@ -39,9 +37,7 @@ def list_types(*, as_json: bool) -> None:
 @click.argument("use", metavar="PLUGIN.STEP-TYPE")
 def show_type(*, use: str) -> None:
     """Print what a step type does, its inputs and its parameters."""
-    from rich.markup import escape
-
-    from forge.cli.render import console, grid
+    from forge.cli.render import console, escape, grid
     from forge.core.errors import UsageError
     from forge.core.suggest import did_you_mean
     from forge.plugin.discovery import Registry

@@ -86,9 +86,7 @@ def _document(causes: list[str], gone: list[str], rebuilt: Sequence[Rebuilt], *,
 
 
 def _show(causes: list[str], gone: list[str], rebuilt: Sequence[Rebuilt]) -> None:
-    from rich.markup import escape
-
-    from forge.cli.render import console, grid
+    from forge.cli.render import console, escape, grid
 
     out = console()
     out.print("[yellow]other than locked[/], and so the likely cause of what differs:" if causes else "as locked")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from forge.core.errors import ForgeError, ManifestError
@@ -30,6 +31,15 @@ STYLES = {
 _FEW = 8
 WIDTH = 160
 """Columns where no terminal says how many there are."""
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What moves a terminal's cursor or changes its colours: a file's name may hold it, and a record."""
+
+
+def escape(text: str) -> str:
+    """Return *text* as it stands, for rich and for the terminal: no markup, and no control character but line ends."""
+    return markup.escape(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text))
 
 
 def console() -> Console:

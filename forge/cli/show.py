@@ -69,8 +69,7 @@ def command(
 
 def _head(out: Console, record: Record) -> None:
     """Print what was made, by which job, and whether it was taken over."""
-    from rich.markup import escape
-
+    from forge.cli.render import escape
     from forge.cli.words import size_of
 
     out.print(f"[bold]{record.step}[/]  {record.use}  {record.seconds:.1f} s  {size_of(record.size)}")
@@ -110,7 +109,7 @@ def _record(project: Project, step: str) -> Record:
 
 def _unlabelled(out: Console, left: Any, name: str) -> None:
     """Print the rows for which a labeler that failed has no labels, as far as it left them."""
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     states = ", ".join(f"{count:,} {state}" for state, count in left["states"].items())
     out.print(f"\n[bold]{escape(name)}[/] [bold red]failed[/]: {left['rows']:,} rows, {states}")
@@ -122,10 +121,9 @@ def _unlabelled(out: Console, left: Any, name: str) -> None:
 
 def _sweep(project: Project, sweep: Sweep, *, as_json: bool) -> None:
     """Print a sweep's points beside each other, the best of them marked."""
-    from rich.markup import escape
     from rich.table import Table
 
-    from forge.cli.render import console
+    from forge.cli.render import console, escape
     from forge.plan.forecast import forecast
     from forge.report.sweeps import compare
     from forge.report.words import figure
@@ -168,7 +166,7 @@ def _job(job: Mapping[str, Any]) -> str:
 
 
 def _ledger(out: Console, record: Record) -> None:
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     if record.rows_out is not None:
         came = f"{record.rows_in:,} rows in, " if record.rows_in is not None else ""
@@ -189,8 +187,7 @@ def _ledger(out: Console, record: Record) -> None:
 
 
 def _files(out: Console, project: Project, record: Record) -> None:
-    from rich.markup import escape
-
+    from forge.cli.render import escape
     from forge.cli.words import size_of
 
     members = project.store.tree(record.tree).members

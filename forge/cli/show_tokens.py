@@ -31,9 +31,7 @@ def is_tokens(statistics: Any) -> bool:
 
 def show_statistics(out: Console, statistics: Mapping[str, Any]) -> None:
     """Print one line a part: rows, tokens, and the share of them that is learned."""
-    from rich.markup import escape
-
-    from forge.cli.render import grid
+    from forge.cli.render import escape, grid
 
     parts = {name: part for name, part in statistics.items() if isinstance(part, dict)}
     numbers = ("rows", "dropped", "tokens", "learned", "longest")
@@ -57,7 +55,7 @@ def show_statistics(out: Console, statistics: Mapping[str, Any]) -> None:
 
 def _said(part: Mapping[str, Any], *, reasons: bool) -> list[str]:
     """Return what else is known of a part; the *reasons* of its drops where the ledger above does not tell parts."""
-    from rich.markup import escape
+    from forge.cli.render import escape
 
     dropped = part.get("reasons", {}) if reasons else {}
     said = [f"{count:,} dropped: {escape(reason)}" for reason, count in dropped.items()]
@@ -75,8 +73,9 @@ def _said(part: Mapping[str, Any], *, reasons: bool) -> list[str]:
 
 def show_sample(out: Console, part: str, rows: Sequence[Mapping[str, Any]], count: int) -> None:
     """Print the first *count* rows as text, and how much of each is learned."""
-    from rich.markup import escape
     from rich.padding import Padding
+
+    from forge.cli.render import escape
 
     colours = out.color_system is not None and not out.no_color
     for row in rows[:count]:

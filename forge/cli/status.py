@@ -49,9 +49,7 @@ def store_of(manifest: str | None, store_path: str | None) -> tuple[Store, Path 
 
 
 def _show(found: list[Entry]) -> None:
-    from rich.markup import escape
-
-    from forge.cli.render import console, grid
+    from forge.cli.render import console, escape, grid
 
     out = console()
     if not found:

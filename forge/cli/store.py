@@ -25,9 +25,7 @@ def command() -> None:
 @click.option("--repair", is_flag=True, help="Set what is damaged aside, so that the next build makes it anew.")
 def verify(*, store_path: str | None, repair: bool) -> int:
     """Read every object, tree and record and compare its digest; exit 4 if one is damaged and stays there."""
-    from rich.markup import escape
-
-    from forge.cli.render import console
+    from forge.cli.render import console, escape
     from forge.store.actions import Actions
     from forge.store.faults import describe_damage, leftovers, set_aside
 

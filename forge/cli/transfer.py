@@ -7,9 +7,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
-from forge.cli.render import console, error_console, grid, show_error
+from forge.cli.render import console, error_console, escape, grid, show_error
 from forge.cli.words import size_of
 
 if TYPE_CHECKING:

@@ -64,9 +64,7 @@ def command(*, file: str, receipt_path: str | None, store_path: str | None, as_j
 
 
 def _show(result: Verification, path: Path) -> None:
-    from rich.markup import escape
-
-    from forge.cli.render import console, show_receipt
+    from forge.cli.render import console, escape, show_receipt
 
     out = console()
     show_receipt(result.receipt, path.name, out, result.measured)

@@ -82,7 +82,7 @@ class BuildView:
         if not self.live:
             self._line(f"run     {event.step}  ({event.because})")
             return
-        from rich.markup import escape
+        from forge.cli.render import escape
 
         if self.progress is None:
             self.progress = _progress()
@@ -90,9 +90,7 @@ class BuildView:
         self.tasks[event.step] = self.progress.add_task(escape(event.step), total=None, figures=escape(event.because))
 
     def _progressed(self, progress: Progress, event: Progressed) -> None:
-        from rich.markup import escape
-
-        from forge.cli.render import figure
+        from forge.cli.render import escape, figure
 
         figures = "  ".join(f"{k.replace('_', ' ')} {figure(v)}" for k, v in event.figures.items())
         progress.update(self.tasks[event.step], completed=event.done, total=event.total, figures=escape(figures))

@@ -144,3 +144,11 @@ def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(project, a
     assert 1 == done.returncode
     assert "error: standard output can't be written: No space left on device" == done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_file_s_name_holds_does_not_reach_the_terminal():
+    from forge.cli.render import escape
+
+    assert r"a\x1b[31mred\x07" == escape("a\x1b[31mred\x07")
+    assert "line\nnext\ttab" == escape("line\nnext\ttab")
+    assert "中文 é" == escape("中文 é")
