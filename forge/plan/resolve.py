@@ -63,7 +63,7 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
         raise ManifestError(resolver.problems)
     wanted = closure(manifest, inputs, [name for target in targets for name in named(sweeps, target) or [target]])
     # what is not asked for need not be installed, and its files need not be there
-    _check_requirements(resolver, {n: types[n] for n in order if n in wanted}, tables)
+    _check_requirements(resolver, {n: types[n] for n in order if n in wanted}, tables, instances)
     steps = {
         n: _step(resolver, tables[n], types[n], instances[n], inputs[n], resources[n]) for n in order if n in wanted
     }
@@ -279,9 +279,13 @@ def facts_of(found: StepType, instance: Any) -> dict[str, str]:
     return facts | (dict(more()) if callable(more) else {})
 
 
-def _check_requirements(resolver: _Resolver, types: Mapping[str, StepType], tables: dict[str, StepTable]) -> None:
+def _check_requirements(
+    resolver: _Resolver, types: Mapping[str, StepType], tables: dict[str, StepTable], instances: Mapping[str, Any]
+) -> None:
     for name, found in types.items():
-        missing = [m for m in found.requires if importlib.util.find_spec(m) is None]
+        spares = getattr(instances[name], "spares", None)
+        needless = frozenset(spares()) if callable(spares) else frozenset()
+        missing = [m for m in found.requires if m not in needless and importlib.util.find_spec(m) is None]
         if missing:
             what = ", ".join(f"`{m}`" for m in missing)
             verb = "is" if len(missing) == 1 else "are"

@@ -40,7 +40,8 @@ class StepType:
     """Describe one registered step type.
 
     ``inputs`` names what ``from`` must give (a trailing ``?`` makes one optional); None takes any number.
-    ``requires`` are modules that the step imports while it runs, ``extra`` what brings them.
+    ``requires`` are modules that the step imports while it runs, ``extra`` what brings them; a class's own method
+    ``spares()`` returns those that its parameters do without.
     ``facts`` are distributions whose version the result depends on.
     ``each_file`` promises of a source that its rows are those of its files, one after the other, each read for itself;
     ``rowwise`` of a transform that it makes one row of each, whatever the others are: what was done is not done again.

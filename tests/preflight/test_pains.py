@@ -301,6 +301,9 @@ def test_row_14_and_jobs_49824_and_49891_a_package_that_is_missing(project):
     assert 2 == missing.exit_code
     assert "`train.lora` needs `bitsandbytes`, which is not installed" in missing.stderr
     assert "hint: pip install 'forge[train]'" in missing.stderr
+    path = _path(project, "spared", "sitecustomize", HIDE)
+    spared = project.forge("plan", "forge.toml", "lora", "--set", "lora.load_in_4bit=false", PYTHONPATH=path)
+    assert 0 == spared.exit_code, spared.stderr
 
 
 def test_row_14_a_wrong_template_name_is_told_the_nearest_one(project):

@@ -132,7 +132,8 @@ def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> Pe
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute that transformers renames
         adapted = get_peft_model(model, lora)
-    _keep_four_bits_as_they_are(adapted)
+    if step.load_in_4bit:
+        _keep_four_bits_as_they_are(adapted)
     speed_up(adapted)
     return PeftModel(adapted, attention, device)
 

@@ -75,6 +75,11 @@ class LoraTrainer:
     recompute: bool = forge.setting(default=False)
     processes: int = forge.setting(1, validator=ge(1))
 
+    def spares(self) -> tuple[str, ...]:
+        """Return the packages that these parameters need not have installed."""
+        needless = (("bitsandbytes", not self.load_in_4bit), ("accelerate", self.processes == 1))
+        return tuple(name for name, spared in needless if spared)
+
     def facts(self) -> dict[str, str]:
         """Return what ``auto`` stands for on this machine; it belongs to the key."""
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import forge
@@ -94,7 +95,7 @@ def write_order(out: Path, names: Sequence[str], whole: int) -> None:
 
 def environment() -> dict[str, str]:
     """Return the versions that a result depends on; the step's facts have them too."""
-    return {name: version(name) for name in _PACKAGES}
+    return {name: version(name) for name in _PACKAGES if find_spec(name) is not None}
 
 
 def figures_of(curve: Sequence[Mapping[str, float]], kept: int) -> dict[str, float]:
