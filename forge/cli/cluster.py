@@ -46,6 +46,8 @@ def check_cluster(project: Project, profile: Profile, patience: float) -> list[s
 
 def detached(project: Project, arguments: Sequence[str]) -> int:
     """Start the same build in the background and return; its words go into a file of the store."""
+    from forge.store.process import birth
+
     log = project.store.root / "builds" / f"{project.graph.manifest.name}.{time.strftime('%Y%m%d-%H%M%S')}.log"
     words = [word for word in arguments if word != "--detach"]
     with log.open("ab") as file:
@@ -56,6 +58,8 @@ def detached(project: Project, arguments: Sequence[str]) -> int:
             stderr=file,
             start_new_session=True,
         )
+    # so named, `forge status` finds it and knows whose it is
+    log = log.rename(log.with_suffix(f".{started.pid}-{birth(started.pid)}.log"))
     print(f"building in the background as process {started.pid} of this machine, log: {log}", file=sys.stderr)  # noqa: T201
     print(_follow(project.graph.manifest.path), file=sys.stderr)  # noqa: T201
     return 0

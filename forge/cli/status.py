@@ -10,6 +10,7 @@ import click
 from forge.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from forge.run.slurm.overview import Entry
@@ -29,11 +30,34 @@ def command(*, manifest: str | None, store_path: str | None, as_json: bool) -> N
 
     store, path = store_of(manifest, store_path)
     found = entries(store, Slurm.of(store), str(path) if path is not None else "")
+    behind = list(_in_background(store, path))
     if as_json:
-        document = {"jobs": [attrs.asdict(entry) for entry in found]}
+        document = {"jobs": [attrs.asdict(entry) for entry in found], "background": behind}
         click.echo(json.dumps(document, ensure_ascii=False, indent=1))
         return
+    for line in behind:
+        click.echo(line)
     _show(found)
+
+
+def _in_background(store: Store, manifest: Path | None) -> Iterator[str]:
+    """Say of each manifest's last build that was detached whether it runs, and what it said last."""
+    from forge.plan.load import load
+    from forge.store.process import lives
+
+    name = load(str(manifest)).name if manifest is not None else None
+    newest: dict[str, Path] = {}
+    for path in sorted((store.root / "builds").glob("*.*.*-*.log"), key=lambda path: path.stat().st_mtime):
+        newest[path.name.rsplit(".", 3)[0]] = path
+    for each, path in newest.items():
+        if name is not None and each != name:
+            continue
+        process, _, born = path.name.rsplit(".", 2)[1].partition("-")
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing yet")
+        state = "runs" if lives(int(process), born) else "has ended"
+        what = f"the build of {each} in the background, process {process}, {state}"
+        yield f"{what}; it last said: {said}\n  its log: {path}"
 
 
 def store_of(manifest: str | None, store_path: str | None) -> tuple[Store, Path | None]:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -347,10 +348,24 @@ def test_a_detached_build_goes_on_in_the_background(project, fake_slurm):
     result = project.forge("build", "forge.toml", "--detach")
     assert 0 == result.exit_code, result.stderr
     assert "`forge status forge.toml` says how far it is" in result.stderr
+    assert "in the background, process " in project.forge("status", "forge.toml").stdout
     deadline = time.monotonic() + 120
     while set((again := project.build("--executor", "local")).statuses.values()) != {"hit"}:
         assert time.monotonic() < deadline, again.stderr
         time.sleep(0.2)
+
+
+def test_a_detached_build_that_fails_on_the_head_is_told_by_status(project, fake_slurm):
+    broken = '[transforms.broken]\nuse = "run.command"\nfrom = "words"\ncommand = "exit 9"\n\n'
+    project.manifest(EXECUTOR + '[sources.words]\nuse = "toy.words"\npath = "words.txt"\n\n' + broken)
+    assert 0 == project.forge("build", "forge.toml", "--detach").exit_code
+    deadline = time.monotonic() + 120
+    while "has ended" not in (said := project.forge("status", "forge.toml").stdout):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.2)
+    assert "it last said: " in said
+    log = Path(said.partition("its log: ")[2].splitlines()[0])
+    assert "the command ended with status 9" in log.read_text()
 
 
 def test_a_plan_says_jobs_arrays_and_gpu_hours(project):
