@@ -1,0 +1,1 @@
+../forge/run/slurm/job.sh
