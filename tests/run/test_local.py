@@ -20,6 +20,7 @@ def executor():
 
 
 class FakeJob:
+    kind = "transform"
     key, step = "k", "long"
 
     def dump(self):
