@@ -32,8 +32,7 @@ _BROKEN = (
     zlib.error,
     EOFError,
     ValueError,
-    NotImplementedError,
-    RuntimeError,
+    RuntimeError,  # a password, and `NotImplementedError`: a compression that zipfile does not know
 )
 
 

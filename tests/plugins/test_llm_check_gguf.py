@@ -15,7 +15,7 @@ from forge_llm.check.figures import MEASURED, SAME
 from forge_llm.check.gguf_check import GgufCheck
 from forge_llm.check.labels import read_labels
 from forge_llm.check.local_model import LocalModel
-from forge_llm.check.weights import compare_files
+from forge_llm.check.weights import Compared, GgufTensors, compare_files
 from forge_llm.export.llama_cpp_files import TEMPLATE
 from forge_llm.export.quantize import quantise
 
@@ -293,9 +293,23 @@ def test_rounding_to_a_type_is_no_corruption(exported, tmp_path, kind):
     quantise(
         exported / "gguf/tiny-f16.gguf", tmp_path / "other.gguf", kind, forge.LocalRun(scratch=tmp_path, threads=1)
     )
-    assert "" == compare_files(tmp_path / "other.gguf", exported / "gguf/tiny-f16.gguf")
+    assert Compared() == compare_files(tmp_path / "other.gguf", exported / "gguf/tiny-f16.gguf")
     change_tensor(tmp_path / "other.gguf", "blk.1.ffn_up.weight", lambda data: data[: len(data) // 64].fill(0))
-    assert compare_files(tmp_path / "other.gguf", exported / "gguf/tiny-f16.gguf").startswith("`blk.1.ffn_up.weight` (")
+    found = compare_files(tmp_path / "other.gguf", exported / "gguf/tiny-f16.gguf")
+    assert found.differs.startswith("`blk.1.ffn_up.weight` (")
+
+
+def test_a_tensor_that_can_t_be_read_is_not_called_equal(exported, monkeypatch):
+    def rows(self, name, begin, end):
+        if name == "blk.1.ffn_up.weight" and self.path.name != "tiny-f16.gguf":
+            raise NotImplementedError
+        return read(self, name, begin, end)
+
+    read = GgufTensors.rows
+    monkeypatch.setattr(GgufTensors, "rows", rows)
+    found = compare_files(exported / "gguf/tiny-Q4_K_M.gguf", exported / "gguf/tiny-f16.gguf")
+    assert ("", True) == (found.differs, found.unread.startswith("`blk.1.ffn_up.weight` is "))
+    assert found.unread.endswith(", which only llama.cpp reads")
 
 
 def test_a_tensor_that_is_all_zero_is_named(check, exported, tmp_path):

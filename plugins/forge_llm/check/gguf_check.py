@@ -171,7 +171,7 @@ def _compare_weights(each: Exported, base: Exported | None, folder: Path, facts:
         if base is None
         else compare_files(each.path, base.path)
     )
-    if found is None:
-        facts.leave("weights_equal", f"what the converter does to `{each.architecture}` is not known here")
-    elif found:
-        facts.differ("weights_equal", found)
+    if found.differs:
+        facts.differ("weights_equal", found.differs)
+    elif found.unread:
+        facts.leave("weights_equal", found.unread)

@@ -12,8 +12,10 @@ from forge_llm.export.model_folder import read_config, shards
 from forge_llm.model.gguf_header import read_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
+
+    Wanted = tuple[str, tuple[int, int], Callable[[int, int], Any]]
 
 FARTHEST = {"Q8": 0.05, "Q6": 0.12, "Q5": 0.25, "Q4": 0.45, "IQ4": 0.45}
 """How far a row may be from what it was rounded from, as a share of its length, by the name of the type."""
@@ -77,37 +79,53 @@ class GgufTensors:
             return dequantize(np.ascontiguousarray(data), kind)
 
 
-def compare_files(path: Path, base: Path) -> str:
-    """Name the first tensor of *path* that *base*, a GGUF file of the same model, does not have so; "" for none."""
+@attrs.frozen
+class Compared:
+    """Name the first tensor that ``differs``, and what was left ``unread``; where both are empty, all is so."""
+
+    differs: str = ""
+    unread: str = ""
+
+
+def compare_files(path: Path, base: Path) -> Compared:
+    """Compare the tensors of *path* with those of *base*, a GGUF file of the same model."""
     file, other = GgufTensors.open(path), GgufTensors.open(base)
     missing = sorted(other.tensors.keys() - file.tensors.keys()) + sorted(file.tensors.keys() - other.tensors.keys())
     if missing:
-        return f"`{missing[0]}` is in one of `{path.name}` and `{base.name}` alone"
-    for name in file.tensors:
-        found = _compare(file, name, other.shape(name), partial(other.rows, name))
-        if found:
-            return found
-    return ""
+        return Compared(f"`{missing[0]}` is in one of `{path.name}` and `{base.name}` alone")
+    return _compare_all(file, ((name, other.shape(name), partial(other.rows, name)) for name in file.tensors))
 
 
-def compare_with_model(path: Path, architecture: str, folder: Path) -> str | None:
-    """Name the first tensor of *path* that the Hugging Face model in *folder* does not have so; "" for none.
-
-    None where it isn't known what llama.cpp's converter does to the tensors of this *architecture*.
-    """
+def compare_with_model(path: Path, architecture: str, folder: Path) -> Compared:
+    """Compare the tensors of *path* with those of the Hugging Face model in *folder*."""
     if architecture not in (*PLAIN, *ROTATED, *SHIFTED):
-        return None
+        return Compared(unread=f"what the converter does to `{architecture}` is not known here")
     file = GgufTensors.open(path)
+    return _compare_all(file, _wanted(file, folder, architecture))
+
+
+def _wanted(file: GgufTensors, folder: Path, architecture: str) -> Iterator[Wanted]:
     for name, tensor in _model_tensors(folder, architecture):
-        if name not in file.tensors:
-            return f"`{name}` is missing in `{path.name}`"
         rows = tensor.reshape(-1, tensor.shape[-1]) if tensor.ndim > 1 else tensor.reshape(1, -1)
-        if name in ("token_embd.weight", "output.weight"):
+        if name in ("token_embd.weight", "output.weight") and name in file.tensors:
             rows = rows[: file.shape(name)[0]]  # rows that fill the matrix up belong to no token
-        found = _compare(file, name, rows.shape, partial(_slice, rows))
+        yield name, rows.shape, partial(_slice, rows)
+
+
+def _compare_all(file: GgufTensors, wanted: Iterable[Wanted]) -> Compared:
+    """Compare tensor by tensor up to the first that differs; one that can't be read is no equal one."""
+    unread = ""
+    for name, shape, base in wanted:
+        if name not in file.tensors:
+            return Compared(f"`{name}` is missing in `{file.path.name}`")
+        try:
+            found = _compare(file, name, shape, base)
+        except NotImplementedError:  # what gguf raises for a type that only llama.cpp reads
+            unread = unread or f"`{name}` is {file.kind(name)}, which only llama.cpp reads"
+            continue
         if found:
-            return found
-    return ""
+            return Compared(found)
+    return Compared(unread=unread)
 
 
 def _compare(file: GgufTensors, name: str, shape: tuple[int, int], base: Callable[[int, int], Any]) -> str:
@@ -126,8 +144,6 @@ def _compare(file: GgufTensors, name: str, shape: tuple[int, int], base: Callabl
             found = file.rows(name, begin, end)
         except ValueError as error:
             raise StepError(f"`{file.path.name}` is cut short: `{name}` is not all there") from error
-        except NotImplementedError:
-            return ""  # a type that only llama.cpp reads: its replies are looked at
         wanted = base(begin, end)
         with np.errstate(all="ignore"):
             lengths = np.linalg.norm(wanted, axis=1)

@@ -24,7 +24,7 @@ def outline(folder: Path) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config)
-    except (ValueError, KeyError, AttributeError, TypeError, ImportError, OSError, NotImplementedError, RuntimeError):
+    except (ValueError, KeyError, AttributeError, TypeError, ImportError, OSError, RuntimeError):
         return None
 
 
