@@ -8,30 +8,27 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from attrs.validators import ge, gt, le, optional
+from attrs.validators import ge, gt, optional
 
 import forge
 from forge_label.money import Price, cost_of
 from forge_label.prompts import Prompt, conversation_text
 from forge_label.replies import read_object, read_text
-from forge_label.schema import Label, Schema
-from forge_label.statistics import describe
+from forge_label.shaped import Shaped
 from forge_label.votes import decided
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    import polars as pl
 
 EVIDENCE = "label_evidence"
 
 
 @attrs.frozen(kw_only=True)
-class Prompted(abc.ABC):
+class Prompted(Shaped):
     """Ask a model about rows."""
 
-    schema: forge.File | dict[str, Label]
     prompt: forge.File | None = None
     prompt_text: str | None = None
     system: str | None = None
@@ -45,7 +42,6 @@ class Prompted(abc.ABC):
     seed: int | None = None
     votes: int = attrs.field(default=1, validator=ge(1))
     attempts: int = attrs.field(default=3, validator=ge(1))
-    completeness: float = attrs.field(default=1.0, validator=[ge(0.0), le(1.0)])
     concurrency: int = forge.setting(8, validator=ge(1))
     requests_per_minute: int | None = forge.setting(None, validator=optional(ge(1)))
     tokens_per_minute: int | None = forge.setting(None, validator=optional(ge(1)))
@@ -150,18 +146,6 @@ class Prompted(abc.ABC):
 
         del run
         return look(self, inputs, out)
-
-    def columns(self) -> list[str]:
-        """Return the columns that labels will stand in."""
-        return self._schema.names
-
-    def statistics(self, rows: pl.LazyFrame) -> Mapping[str, Any]:
-        """Count states and labels."""
-        return describe(rows, self._schema.names)
-
-    @functools.cached_property
-    def _schema(self) -> Schema:
-        return Schema.read(self.schema)
 
     @functools.cached_property
     def _schema_text(self) -> str:
