@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 INTERRUPTED = 130
-ASKED = 75
 _UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What a write to standard output fails with; all of the store's own are a `StoreError` by then."""
 
@@ -41,7 +40,11 @@ def guarded(work: Callable[[], int | None]) -> int | None:
         kept = "finished steps are kept, the next build goes on from here"
         asked = isinstance(stop, Asked)
         print(f"\n{'stopped as asked' if asked else 'interrupted'}: {kept}", file=sys.stderr)  # noqa: T201
-        return ASKED if asked else INTERRUPTED
+        if not asked:
+            return INTERRUPTED
+        from forge.core.errors import Interrupted
+
+        return Interrupted.exit_code
     except BrokenPipeError:
         # whoever read our output has gone (`forge show … | head`)
         _say_no_more()

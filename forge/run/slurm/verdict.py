@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from forge.core.errors import Interrupted
 from forge.run.slurm.folder import NO_INDEX
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _TAIL = 20
 """Lines of a log that are shown."""
 _MOST = 8192
 """Bytes of it that are read for them."""
-LEFT_OFF = 75
+LEFT_OFF = Interrupted.exit_code
 """Exit code of a worker that kept its state and wants to go on later; the script knows it too."""
 _NOT_FOUND = (126, 127)
 _SIGNAL = 128
