@@ -115,10 +115,10 @@ def plain(make, base):
 
 def test_a_padded_batch_gives_the_same_loss(inputs, tiny_model):
     batch = read_samples(inputs["data"], "data")[:5]
-    model = opened(tiny_model)
-    flat = model.loss(batch, 10).item()
-    model.model.get_base_model().set_attn_implementation("sdpa")
-    assert flat == pytest.approx(attrs.evolve(model, attention=None).loss(batch, 10).item(), abs=1e-5)
+    flat = opened(tiny_model).loss(batch, 10).item()
+    other = opened(tiny_model)
+    other.model.get_base_model().set_attn_implementation("sdpa")
+    assert flat == pytest.approx(attrs.evolve(other, attention=None).loss(batch, 10).item(), abs=1e-5)
 
 
 WEIGHTS = (5.0, 1.0, 0.5, 1.0, 2.0, 5.0)
@@ -169,7 +169,8 @@ def test_unsloths_kernel_is_asked_for_each_weight_alone(inputs, tiny_model, monk
 
     batch = read_samples(inputs["data"], "data")[: len(WEIGHTS)]
     batch = [attrs.evolve(sample, weight=weight) for sample, weight in zip(batch, WEIGHTS, strict=True)]
-    model = opened(tiny_model)
+    model = plain(opened, tiny_model)
+    model.model.get_base_model().set_attn_implementation("sdpa")
 
     @attrs.frozen
     class Answer:
@@ -180,8 +181,7 @@ def test_unsloths_kernel_is_asked_for_each_weight_alone(inputs, tiny_model, monk
         summed = torch.nn.functional.cross_entropy(logits, labels[:, 1:].flatten(), reduction="sum")
         return Answer(summed / num_items_in_batch)
 
-    expected = model.loss(batch, terms_of(batch)).item()
-    model.model.get_base_model().set_attn_implementation("sdpa")
+    expected = opened(tiny_model).loss(batch, terms_of(batch)).item()
     monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
     found = backend_unsloth.UnslothModel(kernel).loss(batch, terms_of(batch)).item()
     assert expected == pytest.approx(found, abs=1e-5)

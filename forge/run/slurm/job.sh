@@ -21,6 +21,25 @@ ended() {
         : >"$folder/../ended/$key.$ticket.$index.$restarts"
 }
 
+# Put the job into the queue again; a controller that is busy for the moment is asked again.
+requeued() {
+    for pause in 1 2 4 8 16; do
+        scontrol requeue "$SLURM_JOB_ID" && return 0
+        sleep "$pause"
+    done
+    return 1
+}
+
+# Print why the job ends, as the controller has it.
+reason() {
+    for pause in 1 2 4; do
+        told=$(scontrol show job --oneliner "$SLURM_JOB_ID") && break
+        sleep "$pause"
+    done
+    told=${told#* Reason=}
+    printf '%s' "${told%% *}"
+}
+
 # USR1: the time limit is near. TERM: whoever ends the job (a person, preemption, the limit itself) has his reasons.
 signalled() {
     stopped=$1
@@ -44,19 +63,14 @@ if [ "$code" -gt 128 ] && [ -n "$stopped" ]; then
     [ $? -eq 127 ] || code=$?
 fi
 
-# What ran into its limit goes on if it has kept its state (75); what was cancelled does not.
+# 75: the worker has kept its state and goes on from there; what was cancelled does not, what ran into its limit does.
+# A requeue that can't be had is left to the head.
 if [ "$stopped" = TERM ] && [ "$code" -ne 0 ]; then
-    if [ "$code" -eq 75 ] && scontrol show job --oneliner "$SLURM_JOB_ID" | grep -q ' Reason=TimeLimit '; then
-        scontrol requeue "$SLURM_JOB_ID"
-    fi
+    why=$(reason)
+    echo "the job was told to end, reason $why; the worker left with $code" >&2
+    [ "$code" -eq 75 ] && [ "$why" = TimeLimit ] && requeued
     exit 143
 fi
-# 75: the worker has kept its state and goes on from there. A requeue that can't be had is left to the head.
-if [ "$code" -eq 75 ]; then
-    for pause in 1 2 4 8 16; do
-        scontrol requeue "$SLURM_JOB_ID" && exit 75
-        sleep "$pause"
-    done
-fi
+[ "$code" -eq 75 ] && requeued && exit 75
 ended "$code"
 exit "$code"

@@ -26,7 +26,8 @@ class FlatAttention:
 
     def __init__(self) -> None:
         self.flat: Flat | None = None
-        self._masks: dict[tuple[int, int, int | None], torch.Tensor] = {}
+        self._masks: dict[tuple[int, int, int | None, int], torch.Tensor] = {}
+        self._rows: torch.Tensor | None = None
 
     def register(self) -> None:
         """Offer it to transformers under `NAME`; no mask is made for a name that is only in this interface."""
@@ -38,6 +39,15 @@ class FlatAttention:
         """Take the bounds of the next batch."""
         self.flat = flat
         self._masks.clear()
+        self._rows = None
+
+    def rows(self, device: torch.device) -> torch.Tensor:
+        """Return the places that are asked, each once: the end of the shared beginning is asked by many samples."""
+        if self.flat is None:
+            raise forge.StepError("no batch is laid")
+        if self._rows is None:
+            self._rows = self.flat.asked.unique().to(device)
+        return self._rows
 
     def __call__(
         self,
@@ -89,26 +99,28 @@ class FlatAttention:
 
         _, heads, asking, width = query.shape
         groups, seen = key.shape[1], key.shape[2]
-        mask = self._mask(asking, seen, window if window and window < seen else None, query)
+        window = window if window and window < seen else None
         if softcap is None and (query.is_cuda or asking * seen > _PLAIN_UP_TO):
+            mask = self._mask(asking, seen, window, query)
             return functional.scaled_dot_product_attention(
                 query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale, enable_gqa=heads != groups
             )
         # Heads that share keys are stacked below each other, so that no key is copied.
         stacked = query.reshape(groups, heads // groups * asking, width)
-        hidden = mask if heads == groups else mask.repeat(heads // groups, 1)
+        mask = self._mask(asking, seen, window, query, times=heads // groups)
+        key, value = key.squeeze(0), value.squeeze(0)  # not [0], whose way back fills a tensor with zeros first
         if softcap is None:
-            scores = torch.baddbmm(hidden, stacked, key[0].transpose(1, 2), alpha=scale)
+            scores = torch.baddbmm(mask, stacked, key.transpose(1, 2), alpha=scale)
         else:
-            scores = softcap * ((stacked @ key[0].transpose(1, 2)) * (scale / softcap)).tanh() + hidden
+            scores = softcap * ((stacked @ key.transpose(1, 2)) * (scale / softcap)).tanh() + mask
         weights = functional.dropout(scores.softmax(-1), dropout)
-        return (weights @ value[0]).view(1, heads, asking, width)
+        return (weights @ value).view(1, heads, asking, width)
 
-    def _mask(self, asking: int, seen: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
-        """Return 0 where a query may look and minus infinity where not; one batch's layers share it."""
+    def _mask(self, asking: int, seen: int, window: int | None, like: torch.Tensor, times: int = 1) -> torch.Tensor:
+        """Return 0 where a query may look and minus infinity where not, *times* below itself; layers share it."""
         import torch
 
-        known = self._masks.get((asking, seen, window))
+        known = self._masks.get((asking, seen, window, times))
         if known is None:
             here = torch.arange(seen - asking, seen, device=like.device)[:, None]
             there = torch.arange(seen, device=like.device)[None, :]
@@ -116,5 +128,5 @@ class FlatAttention:
             if window is not None:
                 hidden |= there <= here - window
             known = torch.zeros(asking, seen, dtype=like.dtype, device=like.device).masked_fill(hidden, -torch.inf)
-            self._masks[asking, seen, window] = known
+            self._masks[asking, seen, window, times] = known = known.repeat(times, 1)
         return known

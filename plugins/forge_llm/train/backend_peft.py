@@ -11,6 +11,9 @@ from forge_llm.chat_format import brings_code
 
 from .adapted_linear import speed_up
 from .attention import NAME, FlatAttention
+from .last_layer import ask_less
+from .loss import hits_of, summed
+from .norm import speed_up_norms
 from .samples import lay_flat
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ class PeftModel:
 
     def loss(self, batch: Sequence[Sample], terms: float) -> torch.Tensor:
         """Return the batch's summed weighted loss over its learned tokens, divided by *terms* (those of the step)."""
-        return summed(*self._asked(batch)) / terms
+        return summed(*self._asked(batch), terms)
 
     def score(self, batch: Sequence[Sample]) -> tuple[float, float]:
         """Return the batch's summed weighted loss, and how much the learned tokens weigh that come out first."""
@@ -54,7 +57,7 @@ class PeftModel:
             position_ids=flat.positions.to(self.device),
             logits_to_keep=flat.asked.to(self.device),
             use_cache=False,
-        ).logits[0]
+        ).logits.squeeze(0)  # not [0], whose way back fills a tensor with zeros first
         return logits, flat.wanted.to(self.device), flat.weights
 
     def _padded(self, batch: Sequence[Sample]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
@@ -72,22 +75,6 @@ class PeftModel:
             of_row = torch.tensor([sample.weight for sample in batch], device=wanted.device)
             weights = of_row[:, None].expand(wanted.shape)[learned]
         return logits[learned], wanted[learned], weights
-
-
-def summed(logits: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    """Return the tokens' losses, summed, each as often as it weighs."""
-    from torch.nn import functional
-
-    if weights is None:
-        return functional.cross_entropy(logits.float(), wanted, reduction="sum")
-    losses = functional.cross_entropy(logits.float(), wanted, reduction="none")
-    return (losses * weights.to(losses.device)).sum()
-
-
-def hits_of(logits: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor | None) -> float:
-    """Return how much the tokens weigh that have the highest logit of their place."""
-    right = (logits.argmax(-1) == wanted).float()
-    return float((right if weights is None else right * weights.to(right.device)).sum())
 
 
 def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> PeftModel:
@@ -135,6 +122,9 @@ def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> Pe
     if step.load_in_4bit:
         _keep_four_bits_as_they_are(adapted)
     speed_up(adapted)
+    speed_up_norms(adapted)
+    if attention is not None:
+        ask_less(model, attention)
     return PeftModel(adapted, attention, device)
 
 

@@ -13,7 +13,8 @@ import attrs
 import forge
 from forge_llm.chat_format import brings_code
 
-from .backend_peft import hits_of, padded, summed
+from .backend_peft import padded
+from .loss import hits_of, summed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
