@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -124,10 +125,19 @@ def test_a_worker_that_left_off_has_the_job_requeued_and_leaves_no_record(folder
     assert None is folder.last_exit(TICKET, "x")
 
 
-WAITS = "trap 'exit 75' USR1 TERM; touch ready; while :; do sleep 0.05; done"
+# like the real worker it hears no signal before it says so: a shell could never trap what it was started to ignore
+HEARS = "import os, signal, time\n{before}\nfor n in (10, 15): signal.signal(n, lambda *_: os._exit({code}))\n"
+WAITS = HEARS + "open('ready', 'w')\ntime.sleep(60)"
 
 
-def signalled(folder, tmp_path, number, worker=WAITS, **environment):
+def python(text, code=75, before=""):
+    return f"exec {sys.executable} -c {shlex.quote(text.format(code=code, before=before))}"
+
+
+WAITS_PYTHON = python(WAITS)
+
+
+def signalled(folder, tmp_path, number, worker=WAITS_PYTHON, **environment):
     process = start(folder, f"cd {tmp_path}; {worker}", tmp_path, **environment)
     deadline = time.monotonic() + 20
     while not (tmp_path / "ready").exists():
@@ -143,9 +153,29 @@ def test_the_notice_before_the_limit_reaches_the_worker_and_the_job_is_requeued(
 
 
 def test_a_worker_that_ends_well_after_the_notice_is_done(folder, tmp_path):
-    worker = WAITS.replace("exit 75", "exit 0")
-    assert 0 == signalled(folder, tmp_path, signal.SIGUSR1, worker)
+    assert 0 == signalled(folder, tmp_path, signal.SIGUSR1, python(WAITS, code=0))
     assert 0 == folder.last_exit(TICKET, "x").code
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_does_not_kill_a_worker_that_is_still_being_started(folder, tmp_path, number):
+    looks = "told = os.path.exists(os.environ['ATTEMPT'] + f'/told.{{n.name[3:]}}')"
+    before = "open('ready', 'w'); time.sleep(1)"
+    worker = python(HEARS + f"n = signal.{number.name}\n{looks}\nos._exit(75 if told else 3)", before=before)
+    code = signalled(folder, tmp_path, number, f"export ATTEMPT=$6; {worker}", REASON="TimeLimit")
+    assert (75 if number == signal.SIGUSR1 else 143) == code
+    assert "requeue 5" == asked(tmp_path)[-1]
+
+
+def test_a_worker_that_a_signal_killed_is_told_as_that(folder, tmp_path):
+    assert 137 == signalled(
+        folder, tmp_path, signal.SIGUSR1, python(WAITS.replace("os._exit({code})", "os.kill(os.getpid(), 9)"))
+    )
+
+
+@pytest.mark.parametrize(("time", "told"), [(None, 120), ("6h", 120), ("4m", 60), ("1m", 15), ("2s", 1)])
+def test_a_short_job_is_told_when_a_quarter_of_its_time_is_left(folder, time, told):
+    assert f"#SBATCH --signal=B:USR1@{told}\n" in text_of(folder, resources=Resources(time=time))
 
 
 def test_what_was_cancelled_is_not_requeued_and_leaves_no_record(folder, tmp_path):

@@ -41,8 +41,10 @@ reason() {
 }
 
 # USR1: the time limit is near. TERM: whoever ends the job (a person, preemption, the limit itself) has his reasons.
+# A worker that is still being started hears no signal, and would be killed by it: it looks at the file once it can.
 signalled() {
     stopped=$1
+    mkdir -p "$attempt" && : >"$attempt/told.$1"
     [ -z "$worker" ] || kill -s "$1" "$worker" 2>/dev/null
 }
 trap 'signalled USR1' USR1
@@ -51,7 +53,10 @@ trap 'signalled TERM' TERM
 mkdir -p "$attempt"
 @setup@
 
-@python@ -m forge worker "$folder" --attempt "$attempt" --notice @notice@ &
+(
+    trap '' USR1 TERM
+    exec @python@ -m forge worker "$folder" --attempt "$attempt" --notice @notice@
+) &
 worker=$!
 while :; do
     wait "$worker"
@@ -60,7 +65,8 @@ while :; do
 done
 if [ "$code" -gt 128 ] && [ -n "$stopped" ]; then
     wait "$worker"
-    [ $? -eq 127 ] || code=$?
+    last=$?
+    [ "$last" -eq 127 ] || code=$last # 127: the first wait has had it
 fi
 
 # 75: the worker has kept its state and goes on from there; what was cancelled does not, what ran into its limit does.

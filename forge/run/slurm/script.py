@@ -27,6 +27,7 @@ def script(  # what it asks for, where it lies, and what it is known by
     profile: Profile, resources: Resources, folder: JobFolder, submission: Submission, root: str, comment: str
 ) -> str:
     """Return the script of one submission; *root* is the project's folder."""
+    notice = notice_of(profile, resources)
     options = [
         f"--job-name={PREFIX}{folder.key}",
         f"--comment={comment}",
@@ -35,7 +36,7 @@ def script(  # what it asks for, where it lies, and what it is known by
         "--open-mode=append",
         "--requeue",
         "--kill-on-invalid-dep=yes",
-        f"--signal=B:USR1@{seconds_of(profile.notice)}",
+        f"--signal=B:USR1@{notice}",
         *asked_for(resources),
     ]
     if submission.shards:
@@ -47,12 +48,18 @@ def script(  # what it asks for, where it lies, and what it is known by
         "ticket": submission.ticket,
         "setup": "\n".join([*profile.setup, *exports(profile.environment)]),
         "python": shlex.quote(profile.python or sys.executable),
-        "notice": str(seconds_of(profile.notice)),
+        "notice": str(notice),
     }
     text = (Path(__file__).parent / "job.sh").read_text(encoding="utf-8")
     for name, value in words.items():
         text = text.replace(f"@{name}@", value)
     return text
+
+
+def notice_of(profile: Profile, resources: Resources) -> int:
+    """Return how many seconds before its limit a job is told: of a short one, no more than a quarter of its time."""
+    wanted = seconds_of(profile.notice)
+    return min(wanted, max(1, seconds_of(resources.time) // 4)) if resources.time else wanted
 
 
 def asked_for(resources: Resources) -> list[str]:

@@ -75,6 +75,8 @@ class Task:
         redirect(store / "logs" / f"{self.job.key}.log")
         for number in (signal.SIGUSR1, signal.SIGTERM):
             signal.signal(number, self._signalled)
+            if (self.attempt / f"told.{number.name.removeprefix('SIG')}").exists():  # while this was being started
+                self._signalled(number, None)
         index = os.environ.get("SLURM_ARRAY_TASK_ID")
         self.send({"event": "begun", "at": self.begun})
         worker = Worker(self.send, leave=self.leave, job=self.described)
