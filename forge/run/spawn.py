@@ -22,8 +22,10 @@ ENVIRONMENT = {
     "HF_DATASETS_OFFLINE": "1",
     # logs are read by people; progress goes through `Run`
     "TQDM_DISABLE": "1",
-    # threads that spin at a barrier starve each other wherever cores are shared: 27 tokens/s against 84 at load 7
+    # threads that spin at a barrier starve each other wherever cores are shared: 27 tokens/s against 84 at load 7;
+    # those that sleep at once lose a tenth where they are not: some microseconds are in between
     "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "2000",
     "PYTHONUNBUFFERED": "1",
 }
 _LOOK = 0.005

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,6 +12,7 @@ from forge_llm.chat_format import load_tokenizer, render
 from forge_llm.check.decoding import decode
 from forge_llm.check.local_model import LocalModel
 from forge_llm.export.model_folder import ADAPTER, MODEL
+from forge_llm.threads import AWAKE, SPINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -98,6 +100,7 @@ class GgufChat:
 
     def _open(self) -> tuple[LocalModel, Reader]:
         if self._opened is None:
+            os.environ.setdefault(SPINS, AWAKE)  # a worker has its own
             model = LocalModel(self.path)
             self._opened = (model, model.reader(context=self.context, threads=self.threads))
         return self._opened

@@ -20,8 +20,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
+
+from forge.run.spawn import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
@@ -29,7 +35,7 @@ PIPELINE = SHARED / "bench/pipeline"
 BATCH, SEED, SKIPPED = 8, 5, 2
 """The first two steps of each are not timed: allocators and caches settle in them."""
 BOUNDS = {"trl": 3.5, "llamafactory": 3.0}
-QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "PASSIVE"}
+QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 @attrs.frozen
@@ -131,7 +137,8 @@ def _tokens(model: Path, data: Path, steps: int) -> list[int]:
 
 def _forge(python: str, model: Path, data: Path, out: Path, steps: int) -> Figures:
     printed = _run(
-        [python, __file__, "--worker", str(out), "--model", str(model), "--data", str(data), "--steps", str(steps)]
+        [python, __file__, "--worker", str(out), "--model", str(model), "--data", str(data), "--steps", str(steps)],
+        ENVIRONMENT,  # as a build's worker has it; the peers have what they come with
     )
     found = json.loads(printed.splitlines()[-1])
     tokens = sum(_tokens(model, data, steps)[SKIPPED:])
@@ -217,8 +224,8 @@ def _held_out(model: Path, data: Path, adapter: Path | None) -> float:
     return float(json.loads(printed.splitlines()[-1])["heldout_answer_loss"])
 
 
-def _run(words: list[str]) -> str:
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=os.environ | QUIET, check=False)
+def _run(words: list[str], environment: Mapping[str, str] = QUIET) -> str:
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, check=False)
     if done.returncode:
         raise SystemExit(f"`{' '.join(words[:3])} …` failed:\n{done.stderr[-3000:]}")
     return done.stdout

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 MOST_READERS = 4
 """So many questions are asked at a time at most: each has a KV cache of its own."""
 
+WHOLE = 4
+"""Questions of which every position is scored, beside what all share; of the others those of the answer. Scoring a
+position costs a fifth of reading it and as much again to compare, and a few hundred of prompts tell enough."""
+
 
 class Asked(Model, Protocol):
     """Read tokens with a memory that can be taken back to what was read first."""
@@ -102,20 +106,25 @@ def ask_all(
     its own wanted answer.
     """
     base = base or {}
-    prefix = [score(reader, shared, keep=keep, base=base.get(None)) for reader, _ in readers]
+    shared_places = max(0, len(shared) - 1)
     free: SimpleQueue[tuple[Asked, Grammar | None]] = SimpleQueue()
     for each in readers:
         free.put(each)
 
-    def ask(question: Question) -> Answer:
+    def ask(number: int, question: Question) -> Answer:
         reader, grammar = free.get()
         try:
-            return _ask(reader, grammar, question, max(0, len(shared) - 1), limit, base.get(question.row), keep=keep)
+            reader.rewind(shared_places)
+            start = shared_places if number < WHOLE else max(shared_places, len(question.ids) - 1)
+            scores = score(reader, question.everything, start, keep=keep, base=base.get(question.row))
+            return _ask(reader, grammar, question, scores, limit)
         finally:
             free.put((reader, grammar))
 
     with ThreadPoolExecutor(len(readers)) as pool:
-        waiting = {pool.submit(ask, question): number for number, question in enumerate(questions)}
+        read = [pool.submit(score, reader, shared, keep=keep, base=base.get(None)) for reader, _ in readers]
+        prefix = [each.result() for each in read]
+        waiting = {pool.submit(ask, number, question): number for number, question in enumerate(questions)}
         answers: dict[int, Answer] = {}
         try:
             for done in as_completed(waiting):
@@ -127,18 +136,7 @@ def ask_all(
     return Answers(prefix[0], tuple(answers[number] for number in range(len(questions))))
 
 
-def _ask(
-    reader: Asked,
-    grammar: Grammar | None,
-    question: Question,
-    start: int,
-    limit: int,
-    base: Scores | None,
-    *,
-    keep: bool,
-) -> Answer:
-    reader.rewind(start)
-    scores = score(reader, question.everything, start, keep=keep, base=base)
+def _ask(reader: Asked, grammar: Grammar | None, question: Question, scores: Scores, limit: int) -> Answer:
     said = [int(token) for token in scores.part(len(question.ids) - 1).best]
     free = greedy(reader, question.ids, limit, said=_as_far(said, question.answer), guess=question.answer)
     if grammar is None:

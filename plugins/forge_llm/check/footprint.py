@@ -6,6 +6,7 @@ Run as ``python -m forge_llm.check.footprint``: a JSON request on stdin, a JSON 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge import StepError
+from forge_llm.threads import AWAKE, SPINS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +28,9 @@ _MEGABYTE = 1_000_000
 def measure(path: Path, ids: Sequence[int], *, context: int, threads: int) -> dict[str, float]:
     """Load the file in a process of its own, read *ids*, write some tokens, and return rates and the largest memory."""
     request = {"path": str(path.absolute()), "ids": list(ids), "context": context, "threads": threads}
+    words, environment = [sys.executable, "-m", __name__], os.environ | {SPINS: AWAKE}
     done = subprocess.run(
-        [sys.executable, "-m", __name__], input=json.dumps(request), capture_output=True, text=True, check=False
+        words, input=json.dumps(request), capture_output=True, text=True, check=False, env=environment
     )
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()

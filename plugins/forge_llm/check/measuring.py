@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from forge_llm.check.asking import Answer, Answers, ask_all, readers_of, shared_prompt
+from forge_llm.check.asking import WHOLE, Answer, Answers, ask_all, readers_of, shared_prompt
 from forge_llm.check.figures import ROWS, SAME, Reply, figures, judge, names
 from forge_llm.check.footprint import measure
 from forge_llm.check.gguf_choice import REFERENCE, bound_of
@@ -184,8 +184,8 @@ def _by_row(questions: Sequence[Question], answers: Answers) -> dict[int | None,
 
 
 def _positions(questions: Sequence[Question], answers: Answers) -> dict[str, float | None]:
-    """Return the figures of positions; what prompts share is counted once."""
-    whole = [answers.shared, *(answer.scores for answer in answers.each)]
+    """Return the figures of positions; what prompts share is counted once, the rest of them in a few questions."""
+    whole = [answers.shared, *(answer.scores for answer in answers.each[:WHOLE])]
     wanted = [
         (question, answer.scores.part(len(question.ids) - 1))
         for question, answer in zip(questions, answers.each, strict=True)
