@@ -167,7 +167,9 @@ def test_a_job_that_waits_and_is_cancelled_by_hand_is_reported_so(slurm, project
 
 @pytest.mark.parametrize("how", ["notice", "limit"])
 def test_a_step_whose_time_is_up_keeps_its_state_and_goes_on(slurm, project, how):
-    project.steps(step("count", use="count", steps=600 if how == "limit" else 60))
+    # "limit": a notice longer than the time that is left is given at once, and must not keep the step from working
+    executor = project.executor + ("" if how == "limit" else 'notice = "3s"\n')
+    project.steps(step("count", use="count", steps=600 if how == "limit" else 60), executor=executor)
     process = project.command("build", "forge.toml")
     wait_until(lambda: project.notes()["from 0"])
     time.sleep(1)
@@ -190,6 +192,7 @@ def test_a_step_that_keeps_no_state_says_that_its_time_was_too_short(slurm, proj
     project.steps(step("one", gate=True), executor=project.executor + 'notice = "1s"\n')
     process = project.command("build", "forge.toml")
     wait_until(lambda: project.notes()["begun one"])
+    time.sleep(0.5)
     slurm.run("scancel", "--signal=USR1", "--batch", *slurm.living(project))
     assert 1 == process.wait(90), project.said()
     assert "time limit" in project.said()

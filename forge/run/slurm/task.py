@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 _SHARE = 0.8
 """Share of the notice after which a step that does not leave off is ended."""
+_EARLY = 0.25
+"""Share of the notice before which no job can be told in time: its limit is shorter than the notice, and a step that
+left off at once would get nowhere however often it is requeued. It works on until SIGTERM says that time is up."""
 _EVERY = 0.5
 """Seconds between two reports of progress, which cross a network file system."""
 
@@ -129,7 +132,8 @@ class Task:
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
         """Ask the step to leave off; one that can't is ended, before the limit or at once."""
-        if self.leave.now:
+        early = number == signal.SIGUSR1 and time.time() - self.begun < self.notice * _EARLY
+        if self.leave.now or early:
             return
         self.leave.now = True
         # a step that has never offered to leave off will not do so now, and whoever sent SIGTERM is waiting
