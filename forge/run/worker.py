@@ -40,7 +40,7 @@ from forge.run.tracing import Leave, Trace
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
 from forge.store.base import Store, StoredTree
-from forge.store.disk import named_errors
+from forge.store.disk import is_worth_syncing, named_errors, size_below
 from forge.store.folders import folder_of
 from forge.store.process import hostname
 from forge.store.refusals import refusal
@@ -74,17 +74,6 @@ def main() -> None:
             send(worker.run(job))
 
 
-_WORTH_SYNCING = 1.0
-"""Seconds of work from which a result is worth waiting for the disk; a cheaper one is made again after a power cut."""
-_SYNCED = 50 << 20
-"""Bytes that a plain disk takes in a second: a large result that is sooner made again than synced is not synced."""
-
-
-def is_worth_syncing(seconds: float, size: int) -> bool:
-    """Say whether a result of *size* bytes that took *seconds* is worth waiting for the disk."""
-    return seconds >= max(_WORTH_SYNCING, size / _SYNCED)
-
-
 @attrs.define
 class Worker:
     """Run jobs one after another; *send* takes events as JSON values, *checked* are modules whose code was compared.
@@ -109,7 +98,7 @@ class Worker:
                 return False
             self.send({"event": "started"})
             record = self._perform(job, actions.store, actions, heart.beat)
-            actions.publish(record, durable=is_worth_syncing(record.seconds, record.size))
+            actions.publish(record, durable=is_worth_syncing(record.seconds, lambda: record.size))
             if actions.scratch_path(job.key).exists():
                 actions.clear(job.key)
             return True
@@ -169,8 +158,7 @@ class Worker:
             finally:
                 self.leave.end()
             unchanged = _check_files(instance, job, store, ledger.seen)
-            took = time.monotonic() - begun
-            durable = took >= _WORTH_SYNCING and is_worth_syncing(took, _size_below(out))
+            durable = is_worth_syncing(time.monotonic() - begun, lambda: size_below(out))
             tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)
             return Record(
                 key=job.key,
@@ -204,10 +192,6 @@ class Worker:
         if module_digests(fingerprint(cls, self.registry.packages, describe, digest_data)) != job.action["code"]:
             raise StepError(f"the code of `{job.use}` changed after the build was planned", hint="build again")
         self.checked.add(cls.__module__)
-
-
-def _size_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def inputs_of(store: Store, job: Job) -> tuple[dict[str, Artifact], dict[str, StoredTree]]:

@@ -12,7 +12,7 @@ from forge.core.digest import digest_file
 from forge.core.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from forge.core.artifact import Member
@@ -35,6 +35,12 @@ REASONS = {
     errno.EACCES: ("no permission to write to the store `{root}`", "name another store with `--store`"),
     errno.EPERM: ("no permission to write to the store `{root}`", "name another store with `--store`"),
 }
+
+
+_WORTH_SYNCING = 1.0
+"""Seconds of work from which a result is worth waiting for the disk; a cheaper one is made again after a power cut."""
+_SYNCED = 50 << 20
+"""Bytes that a plain disk takes in a second: a large result that is sooner made again than synced is not synced."""
 
 
 @contextmanager
@@ -100,6 +106,16 @@ def names(folder: Path) -> set[str]:
     except OSError:
         return set()
     return found
+
+
+def is_worth_syncing(seconds: float, size: Callable[[], int]) -> bool:
+    """Say whether a result of so many bytes that took *seconds* is worth waiting for the disk."""
+    return seconds >= _WORTH_SYNCING and seconds >= size() / _SYNCED
+
+
+def size_below(folder: Path) -> int:
+    """Return the bytes of all files in *folder* and below it."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def size_at(path: Path | str) -> int | None:
