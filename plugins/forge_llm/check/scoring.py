@@ -65,10 +65,14 @@ def score(
 ) -> Scores:
     """Score the tokens of *ids* after place *start*; what *model* holds of *ids* before it is not read again.
 
-    *keep* keeps the distributions; *base* holds those of another model over the same positions.
+    *keep* keeps the distributions; *base* holds those of another model, with which the positions that both have are
+    compared: what comes before them is not scored.
     """
     import numpy as np
 
+    if base is not None:
+        start = max(start, base.start)
+        base = base.part(start)
     best, logs, likely, divergence = [], [], [], []
     last = len(ids) - 1
     for begin in range(start, last, CHUNK):
