@@ -120,6 +120,23 @@ def test_what_is_computed_anew_is_what_is_known_to_be_the_same(family_model, fam
     assert counts == (speed_up_norms(model), ask_less(model, backend_peft.FlatAttention()))
 
 
+def test_a_norm_in_fp32_takes_activations_in_bf16(family_model):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(family_model("llama"), dtype=torch.float32)
+    norm = model.requires_grad_(requires_grad=False).model.norm
+    asked = torch.randn(1, 3, 32, dtype=torch.bfloat16, requires_grad=True)
+    expected = norm(asked)
+    (wish,) = torch.autograd.grad(expected.sum(), asked)
+    assert 5 == speed_up_norms(model)
+    found = norm(asked)
+    (gradient,) = torch.autograd.grad(found.sum(), asked)
+    assert torch.float32 == found.dtype == expected.dtype
+    assert torch.allclose(expected, found, rtol=1e-6, atol=0)
+    assert torch.allclose(wish, gradient, rtol=0.02, atol=0.02)
+
+
 def test_a_norm_that_is_trained_is_left_alone(family_model):
     from transformers import AutoModelForCausalLM
 

@@ -62,7 +62,8 @@ def _operation() -> Any:
             squares = torch.linalg.vecdot(wide, wide).unsqueeze(-1)
             inverse = squares.div_(x.shape[-1]).add_(epsilon).rsqrt_()
             context.save_for_backward(x, weight, inverse)
-            return wide.mul_(inverse).to(x.dtype).mul_(weight)
+            even = wide.mul_(inverse).to(x.dtype)
+            return even.mul_(weight) if even.dtype == weight.dtype else even * weight
 
         @staticmethod
         def backward(context: Any, gradient: torch.Tensor) -> Any:
