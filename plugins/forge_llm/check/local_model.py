@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 BATCH = 512
 """Tokens of a prompt that llama.cpp takes at once."""
 
+AT_ONCE = 128
+"""Tokens that it computes at once: a small model's activations then stay in a core's cache, a tenth faster than 512."""
+
 
 class LocalModel:
     """Hold a loaded GGUF file. Use it in a ``with`` block: it takes over what llama.cpp would print."""
@@ -150,8 +153,9 @@ class Reader:
         self._held: list[int] = []
         parameters = api.llama_context_default_params()
         parameters.n_ctx = context
-        parameters.n_batch = parameters.n_ubatch = BATCH
+        parameters.n_batch, parameters.n_ubatch = BATCH, AT_ONCE
         parameters.n_threads = parameters.n_threads_batch = threads
+        # faster with it, but what it says of a token then depends on how many are read with it
         parameters.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = api.llama_init_from_model(model.model, parameters)
         if self._context is None:
