@@ -186,14 +186,15 @@ COUNT = """
 
 
 def test_a_step_that_is_told_of_its_limit_keeps_its_state_and_goes_on_in_the_same_job(project, fake_slurm):
-    project.manifest(EXECUTOR + COUNT)
+    # told within the first quarter of the notice it would work on
+    project.manifest(EXECUTOR.replace('grace = "1s"', 'grace = "1s"\n    notice = "2s"') + COUNT)
     with project.start("build", "forge.toml", "--json") as process:
         place = project.root / "from.txt"
         deadline = time.monotonic() + 120
         while not place.exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        time.sleep(0.5)
+        time.sleep(1)
         [script] = fake_slurm.glob("script-*")
         [shell] = [pid for pid in os.listdir("/proc") if pid.isdigit() and _runs(pid, str(script))]
         os.kill(int(shell), 10)
