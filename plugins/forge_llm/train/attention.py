@@ -22,12 +22,15 @@ _PLAIN_UP_TO = 1024 * 1024
 
 
 class FlatAttention:
-    """Stand in for a model's attention (transformers' `AttentionInterface`); ``flat`` is the batch being computed."""
+    """Stand in for a model's attention (transformers' `AttentionInterface`); ``flat`` is the batch being computed.
+
+    ``rows`` are the places of it that are asked, each once: many samples ask the end of the shared beginning.
+    """
 
     def __init__(self) -> None:
         self.flat: Flat | None = None
+        self.rows: torch.Tensor | None = None
         self._masks: dict[tuple[int, int, int | None, int], torch.Tensor] = {}
-        self._rows: torch.Tensor | None = None
 
     def register(self) -> None:
         """Offer it to transformers under `NAME`; no mask is made for a name that is only in this interface."""
@@ -39,15 +42,7 @@ class FlatAttention:
         """Take the bounds of the next batch."""
         self.flat = flat
         self._masks.clear()
-        self._rows = None
-
-    def rows(self, device: torch.device) -> torch.Tensor:
-        """Return the places that are asked, each once: the end of the shared beginning is asked by many samples."""
-        if self.flat is None:
-            raise forge.StepError("no batch is laid")
-        if self._rows is None:
-            self._rows = self.flat.asked.unique().to(device)
-        return self._rows
+        self.rows = flat.asked.unique()
 
     def __call__(
         self,

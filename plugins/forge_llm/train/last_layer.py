@@ -39,9 +39,9 @@ def ask_less(model: Any, attention: FlatAttention) -> int:
 
 def _forward(attention: FlatAttention, compute: Compute, x: torch.Tensor) -> torch.Tensor:
     """Return what *compute* makes of the asked rows of ``(1, tokens, width)``, and 0 for the others."""
-    if attention.flat is None:
+    if attention.rows is None:
         return compute(x)
-    rows = attention.rows(x.device)
+    rows = attention.rows.to(x.device)
     answer = compute(x.index_select(1, rows))
     whole = answer.new_zeros(1, x.shape[1], answer.shape[-1])
     return whole.index_copy(1, rows, answer)
