@@ -62,7 +62,7 @@ format: install
 bench: install  ## figures beside bare Python and the plain scripts, as ratios
 	$(BIN)/python tests/bench/run.py
 	$(BIN)/python tests/bench/labels.py
-	$(BIN)/python tests/bench/receipt.py
+	$(BIN)/python tests/bench/receipt.py --steps 24
 	$(BIN)/python tests/bench/slurm.py
 
 clean:

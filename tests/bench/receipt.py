@@ -1,13 +1,16 @@
 """Print what a receipt costs: seconds a row of each file, tokens a second, and where the time goes.
 
-usage: receipt.py [ROWS]      (24 by default)
+usage: receipt.py [ROWS] [--steps STEPS]      (24 rows by default)
 
-The model is SmolLM2-135M-Instruct as it comes, and each row wants what the model says of itself under the grammar, as
-a trained one would. On a busy machine read the CPU, not the clock: two quiet cores take half of it.
+With --steps the model is SmolLM2-135M-Instruct after so many training steps on the fixed set of
+../shared/bench/pipeline/sft_data.py, asked held-out rows of it: what a receipt is for. Without, it is the model as it
+comes, and each row wants what the model says of itself under the grammar, as a trained one would.
+On a busy machine read the CPU, not the clock: two quiet cores take half of it.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -43,9 +46,13 @@ REPLY = 48
 def main() -> None:
     """Measure and print."""
     os.environ.update(ENVIRONMENT)
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 24
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("rows", nargs="?", type=int, default=24)
+    options.add_argument("--steps", type=int)
+    asked = options.parse_args()
+    count = asked.rows
     with tempfile.TemporaryDirectory(prefix="forge-bench-") as folder:
-        inputs = prepare(Path(folder), count)
+        inputs = trained(Path(folder), count, asked.steps) if asked.steps else prepare(Path(folder), count)
         out, run = Path(folder) / "out", forge.LocalRun(scratch=Path(folder), threads=os.cpu_count() or 1)
         out.mkdir()
         from forge_llm.check import gguf_check
@@ -107,6 +114,31 @@ def prepare(folder: Path, count: int) -> dict[str, forge.Artifact]:
     forge.write_rows(pl.DataFrame(table), folder / "rows")
     places = {"gguf": "gguf", "reference": "base", "data": "rows"}
     return {name: forge.Artifact(name, folder / place) for name, place in places.items()}
+
+
+def trained(folder: Path, count: int, steps: int) -> dict[str, forge.Artifact]:
+    """Train on the fixed set, merge, make the files, and take held-out rows."""
+    import polars as pl
+
+    from forge_llm.export.gguf_files import Gguf
+    from forge_llm.export.merge import Merged
+    from training import smollm2, the_set, train_with_forge
+
+    run = forge.LocalRun(scratch=folder, threads=os.cpu_count() or 1)
+    base = smollm2(folder / "base")
+    data = the_set(folder / "sft", base, steps)
+    for name in ("trained", "merged", "gguf"):
+        (folder / name).mkdir()
+    figures = train_with_forge(sys.executable, base, data, folder / "trained", steps)
+    print(f"trained {steps} steps, loss of the last four {figures.loss_last4:.3f}", flush=True)
+    models = {"base": forge.Artifact("base", base), "adapter": forge.Artifact("adapter", figures.adapter)}
+    Merged().export(models, folder / "merged", run)
+    model = forge.Artifact("merged", folder / "merged")
+    Gguf(types=TYPES, name="bench").export({"model": model}, folder / "gguf", run)
+    rows = pl.read_ndjson(data / "heldout.jsonl").head(count).select("instruction", "input", "output")
+    forge.write_rows(rows, folder / "rows")
+    gguf, data_rows = (forge.Artifact(name, folder / name) for name in ("gguf", "rows"))
+    return {"gguf": gguf, "reference": model, "data": data_rows}
 
 
 def answer(path: Path, inputs: list[str]) -> list[str]:

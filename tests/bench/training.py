@@ -60,9 +60,9 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         print("training: not run: ../shared/bench/pipeline is not here")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    model = Path(options.model) if options.model else _smollm2(folder / "base")
-    data = _data(folder / "sft", model, options.steps)
-    ways = {"forge": (sys.executable, _forge), "trl": (options.trl, _trl), "llamafactory": (options.llamafactory, _lf)}
+    model = Path(options.model) if options.model else smollm2(folder / "base")
+    data = the_set(folder / "sft", model, options.steps)
+    ways = {"forge": (sys.executable, train_with_forge), "trl": (options.trl, _trl), "llamafactory": (options.llamafactory, _lf)}
     found: dict[str, list[Figures]] = {}
     for attempt in range(options.rounds):
         for name, (python, train) in ways.items():
@@ -99,7 +99,8 @@ def _line(name: str, figures: Figures) -> None:
     )
 
 
-def _smollm2(out: Path) -> Path:
+def smollm2(out: Path) -> Path:
+    """Make the base of the step `model.gguf`."""
     import forge
     from forge_llm.model import GgufModel
 
@@ -108,7 +109,7 @@ def _smollm2(out: Path) -> Path:
     return out
 
 
-def _data(out: Path, model: Path, steps: int) -> Path:
+def the_set(out: Path, model: Path, steps: int) -> Path:
     """Make the set, with what the peers read in the order that forge takes it in."""
     words = ["--shared", str(SHARED / "data"), "--model", str(model), "--out", str(out)]
     made = _run([sys.executable, str(PIPELINE / "sft_data.py"), *words])
@@ -135,7 +136,8 @@ def _tokens(model: Path, data: Path, steps: int) -> list[int]:
     return [sum(lengths[start : start + BATCH]) for start in range(0, len(lengths), BATCH)]
 
 
-def _forge(python: str, model: Path, data: Path, out: Path, steps: int) -> Figures:
+def train_with_forge(python: str, model: Path, data: Path, out: Path, steps: int) -> Figures:
+    """Train in a process of its own, as a build does."""
     printed = _run(
         [python, __file__, "--worker", str(out), "--model", str(model), "--data", str(data), "--steps", str(steps)],
         ENVIRONMENT,  # as a build's worker has it; the peers have what they come with
