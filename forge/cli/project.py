@@ -104,7 +104,9 @@ def _keep_apart(graph: Graph, store: Store) -> None:
     for table in graph.manifest.steps:
         step = graph.steps.get(table.name)
         for parameter, files in step.files.items() if step is not None else ():
-            if any(os.path.realpath(file.path).startswith(inside) for file in files):
+            links = (file.path for file in files if os.path.islink(file.path))
+            places = {os.path.join(file.path.parent, "") for file in files}.union(links)
+            if any(os.path.join(os.path.realpath(place), "").startswith(inside) for place in places):
                 place = table.place_of(parameter)
                 message = f"`{parameter}` takes in files of forge's own store, `{store.root}`"
                 hint = "name the folders that hold your files, or keep the store elsewhere with `--store`"

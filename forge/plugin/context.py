@@ -35,6 +35,9 @@ _FICLONE = 0x40049409
 _PIECE = 1 << 30
 """Bytes that are copied at once."""
 
+_BATCH = 16_384
+"""Rows of a record batch of a table's file."""
+
 DROPPED = "__dropped__"
 TALLY = "__tally__:"
 
@@ -112,8 +115,10 @@ def write_rows(frame: pl.DataFrame, folder: Path) -> int:
     import polars as pl
 
     folder.mkdir(parents=True, exist_ok=True)
-    # one chunk, and strings without the views into buffers that depend on how threads shared the work
-    frame.rechunk().write_ipc(folder / TABLE, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+    # strings without the views into buffers that depend on how threads shared the work; converted some rows at a time
+    frame.write_ipc(
+        folder / TABLE, compression="uncompressed", compat_level=pl.CompatLevel.oldest(), record_batch_size=_BATCH
+    )
     return frame.height
 
 

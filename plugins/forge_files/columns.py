@@ -29,12 +29,17 @@ def is_optional(path: str) -> bool:
     return path.endswith("?")
 
 
+def plain(path: str) -> str:
+    """Return a path without the mark that it may be missing."""
+    return path.removesuffix("?")
+
+
 def find(record: Any, path: str) -> Any:
     """Return what lies at a dotted *path* (``answers.0.content``) in *record*, or MISSING.
 
     A field whose own name holds dots is found first.
     """
-    path = path.removesuffix("?")
+    path = plain(path)
     if isinstance(record, dict) and path in record:
         return record[path]
     for part in path.split("."):
@@ -68,7 +73,7 @@ def paths_in(records: Iterable[Any]) -> list[str]:
 def missing(column: str, path: str, there: Iterable[str], where: str) -> MissingColumn:
     """Return the error for a *column* whose *path* is nowhere in *where*."""
     names = sorted(there, key=lambda name: name.count("."))
-    path = path.removesuffix("?")
+    path = plain(path)
     close = get_close_matches(path, names, n=1, cutoff=0.6)
     shown = ", ".join(f"`{name}`" for name in names[:_MANY]) + (" …" if len(names) > _MANY else "")
     hint = f"did you mean `{close[0]}`? " if close else ""
@@ -99,6 +104,10 @@ class ColumnMap:
                 self.met.add(column)
             row[column] = None if value is MISSING else value
         return row
+
+    def is_flat(self, fields: Iterable[str]) -> bool:
+        """Say whether each column is one of *fields* as it is, or lies in none of them."""
+        return all(path in fields or path.partition(".")[0] not in fields for path in map(plain, self.columns.values()))
 
     def check(self) -> None:
         """Raise for a column that no record had."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from forge_files.kinds import Kind, conform, data_type, is_plain, learn
+from forge_files.kinds import Kind, conform, data_type, is_open, is_plain, learn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,37 +30,58 @@ class Gathering:
         learn(self.kinds, row)
         self.waiting.append(row)
         if len(self.waiting) >= _BATCH:
-            self._settle()
+            self.settle()
+
+    def take(self, frame: pl.DataFrame) -> None:
+        """Take many rows at once, of columns whose kinds rows before have shown."""
+        self.settle()
+        schema = frame.schema  # in a struct the order of fields counts, in a kind it does not
+        kinds = {name: kind for name, kind in self.kinds.items() if schema.get(name) == data_type(kind)}
+        self.frames.append((frame, copy.deepcopy(kinds)))
+
+    def fork(self) -> Gathering:
+        """Return one without rows that knows the same kinds; `join` takes it in."""
+        return Gathering(copy.deepcopy(self.kinds))
+
+    def join(self, fork: Gathering) -> None:
+        """Take the rows of a fork."""
+        if fork.frames:
+            self.settle()
+        self.kinds = fork.kinds
+        self.frames += fork.frames
+        self.waiting += fork.waiting
 
     def result(self) -> Iterator[pl.DataFrame]:
         """Yield the frames, all with the same columns."""
         import polars as pl
 
-        self._settle()
+        self.settle()
         for frame, kinds in self.frames:
             columns = {}  # by name, for Polars gives a series without one a name of its own
             for name, kind in self.kinds.items():
-                if kinds.get(name) == kind:
+                if kinds.get(name) == kind and not is_open(kind):
                     columns[name] = frame[name]
-                else:  # a later batch held values of another kind
-                    values = frame[name].to_list() if name in kinds else [None] * frame.height
+                else:  # a later batch held values of another kind, or none told the fields of objects
+                    values = frame[name].to_list() if name in frame.columns else [None] * frame.height
                     columns[name] = _series(name, values, kind)
             yield pl.DataFrame(columns)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Make a frame of the rows that are kept as Python objects, once there is a column that they may have."""
         import polars as pl
 
-        if self.waiting:
+        if self.waiting and self.kinds:
             kinds = copy.deepcopy(self.kinds)
             columns = {
-                name: _series(name, [row.get(name) for row in self.waiting], kind) for name, kind in kinds.items()
+                name: _series(name, [row.get(name) for row in self.waiting], kind, last=False)
+                for name, kind in kinds.items()
             }
             self.frames.append((pl.DataFrame(columns), kinds))
             self.waiting = []
 
 
-def _series(name: str, values: list[Any], kind: Kind) -> pl.Series:
+def _series(name: str, values: list[Any], kind: Kind, *, last: bool = True) -> pl.Series:
     import polars as pl
 
-    held = values if is_plain(kind) else [conform(value, kind) for value in values]
-    return pl.Series(name, held, dtype=data_type(kind), strict=True)
+    held = values if is_plain(kind) else [conform(value, kind, last=last) for value in values]
+    return pl.Series(name, held, dtype=data_type(kind, last=last), strict=True)

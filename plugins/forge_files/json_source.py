@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from forge_files.columns import MISSING, ColumnMap, find, is_optional, missing, paths_in
+from forge_files.columns import MISSING, ColumnMap, find, is_optional, missing, paths_in, plain
+from forge_files.json_blocks import NotInBlocks, blocks, decode_block, is_worth
 from forge_files.json_text import JsonReader, NotFinite
-from forge_files.reading import Broken, decode, lines_of
-from forge_files.table_source import VALUE, TableSource
+from forge_files.reading import Broken, count_lines, decode, lines_of
+from forge_files.table_source import VALUE, Reading, TableSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import polars as pl
+
+    import forge
+    from forge_files.kinds import Kind
 
 _PEEK = 1 << 18  # bytes of the first file that are looked at before a build
 _ENOUGH = 20  # records among which a column should be met
@@ -86,6 +93,54 @@ class FilesJsonl(TableSource):
     def mapping(self) -> ColumnMap:
         """Return how records become rows."""
         return ColumnMap(self.columns)
+
+    def read_file(self, file: forge.File, reading: Reading, run: forge.Run) -> Iterator[forge.Reject]:
+        """Read one file, a large one in blocks of lines; raises Broken."""
+        if is_worth(file.path, self.encoding):
+            trial = Reading(reading.gathering.fork(), copy.deepcopy(reading.mapping))
+            try:
+                rejects = list(self._blocks(file, trial, run.threads))
+            except NotInBlocks:
+                pass
+            else:
+                reading.gathering.join(trial.gathering)
+                reading.mapping = trial.mapping
+                yield from rejects
+                return
+        yield from super().read_file(file, reading, run)
+
+    def _blocks(self, file: forge.File, reading: Reading, threads: int) -> Iterator[forge.Reject]:
+        """Read a file as `read_file` does; raises NotInBlocks where its bytes must be looked at as a whole."""
+        fields: dict[str, Kind] = {}
+        reading.fields = fields
+        found, before = False, 0
+        for block, rows in blocks(file.path, lambda: fields if reading.mapping.is_flat(fields) else {}, threads):
+            if rows is not None:
+                reading.gathering.take(self._columns(rows, reading.mapping, file.name, before))
+                before += rows.height
+                continue
+            text = decode_block(block)
+            for reject in self.read_text(text, file.name, reading, before):
+                found = True
+                yield reject
+            before += count_lines(text)
+        if not (found or fields):
+            raise NotInBlocks
+
+    def _columns(self, records: pl.DataFrame, mapping: ColumnMap, file: str, before: int) -> pl.DataFrame:
+        """Return rows of *records* as `read_text` makes them, *before* lines stand before the first in the file."""
+        import polars as pl
+
+        count = records.height
+        where = {
+            self.file_column: pl.Series([file], dtype=pl.String).new_from_index(0, count),
+            self.index_column: pl.Series(range(before + 1, before + count + 1), dtype=pl.Int64),
+        }
+        columns = {name: records[name] for name in records.columns}
+        if mapping.columns:
+            nothing = pl.Series([None] * count, dtype=pl.Null)
+            columns = {column: columns.get(plain(path), nothing) for column, path in mapping.columns.items()}
+        return pl.DataFrame({**{name: at for name, at in where.items() if name}, **self.apart(columns, file)})
 
     def entries(self, text: str) -> Iterator[tuple[int, Any]]:
         """Yield number and value of each line that is not blank."""

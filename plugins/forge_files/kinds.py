@@ -13,6 +13,7 @@ Kind: TypeAlias = "str | list[Any] | dict[str, Any]"
 """A scalar's word, ``[kind]`` for a list of one kind, or ``{name: kind}`` for an object."""
 
 _DEEPEST = 32
+_EMPTY = ""  # the field of an object that has none yet
 _INTEGERS = range(-(2**63), 2**63)
 
 
@@ -85,14 +86,18 @@ def _scalar(known: Kind, value: Any) -> Kind:
     return NUMBER if known in (INTEGER, NUMBER) and found in (INTEGER, NUMBER) else MIXED
 
 
-def data_type(kind: Kind) -> Any:
-    """Return the Polars type of *kind*; values of several kinds are texts, an object without fields is nothing."""
+def data_type(kind: Kind, *, last: bool = True) -> Any:
+    """Return the Polars type of *kind*; values of several kinds are texts, an object without fields is nothing.
+
+    While *kind* is not the *last* word, such an object is kept apart from null: it may turn out to have fields.
+    """
     import polars as pl
 
     if isinstance(kind, dict):
-        return pl.Struct({name: data_type(inner) for name, inner in kind.items()}) if kind else pl.Null()
+        fields = {name: data_type(inner, last=last) for name, inner in kind.items()}
+        return pl.Struct(fields or {_EMPTY: pl.Null}) if fields or not last else pl.Null()
     if isinstance(kind, list):
-        return pl.List(data_type(kind[0]))
+        return pl.List(data_type(kind[0], last=last))
     scalars = {NULL: pl.Null, BOOLEAN: pl.Boolean, INTEGER: pl.Int64, NUMBER: pl.Float64}
     return scalars.get(kind, pl.String)()
 
@@ -104,14 +109,22 @@ def is_plain(kind: Kind) -> bool:
     return is_plain(kind[0]) if isinstance(kind, list) else kind in {TEXT, BOOLEAN, INTEGER, NULL}
 
 
-def conform(value: Any, kind: Kind) -> Any:
-    """Return *value* as its column holds it."""
+def is_open(kind: Kind) -> bool:
+    """Say whether *kind* holds an object of which no field is known."""
+    if isinstance(kind, dict):
+        return not kind or any(map(is_open, kind.values()))
+    return is_open(kind[0]) if isinstance(kind, list) else False
+
+
+def conform(value: Any, kind: Kind, *, last: bool = True) -> Any:
+    """Return *value* as its column holds it; *last* as `data_type` has it."""
     if value is None or kind == NULL:
         return None
     if isinstance(kind, dict):
-        return {name: conform(value.get(name), inner) for name, inner in kind.items()} if kind else None
+        found = {name: conform(value.get(name), inner, last=last) for name, inner in kind.items()}
+        return found if found or not last else None
     if isinstance(kind, list):
-        return [conform(inner, kind[0]) for inner in value]
+        return [conform(inner, kind[0], last=last) for inner in value]
     if kind == NUMBER:
         return float(value)
     if kind == MIXED and not isinstance(value, str):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 EXCERPT = 120  # characters
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _SURROGATE = re.compile(r"\\u[dD]")
+_END = re.compile(r"\r\n|\r|\n")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 
 
@@ -63,6 +64,11 @@ def decode(data: bytes, encoding: str = "auto") -> str:
     return text
 
 
+def has_mark(data: bytes) -> bool:
+    """Say whether *data* begins with a byte order mark."""
+    return any(data.startswith(mark) for mark, _ in _MARKS)
+
+
 def _found(data: bytes) -> str:
     try:
         data.decode("utf-8")
@@ -98,6 +104,11 @@ def is_sound(text: str) -> bool:
 def may_be_unsound(text: str) -> bool:
     """Say whether JSON values read from *text* may hold what `is_sound` refuses."""
     return _SURROGATE.search(text) is not None or not is_sound(text)
+
+
+def count_lines(text: str) -> int:
+    """Return how many ends of lines *text* has."""
+    return len(_END.findall(text))
 
 
 def lines_of(text: str) -> Iterator[tuple[int, str]]:

@@ -11,13 +11,15 @@ from attrs.validators import optional
 import forge
 from forge_files.columns import ColumnMap
 from forge_files.gathering import Gathering
-from forge_files.kinds import examine
+from forge_files.kinds import examine, learn
 from forge_files.reading import Broken, decode, known_encoding, may_be_unsound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import polars as pl
+
+    from forge_files.kinds import Kind
 
 VALUE = "value"
 """The column of a record that is not an object."""
@@ -26,6 +28,15 @@ VALUE = "value"
 def _named(_instance: object, attribute: attrs.Attribute[str], value: str) -> None:
     if not value:
         raise ValueError(f"`{attribute.name}` must name a column")
+
+
+@attrs.define
+class Reading:
+    """Hold what was read so far: the rows, which columns were met and, on demand, the kinds of records' *fields*."""
+
+    gathering: Gathering
+    mapping: ColumnMap
+    fields: dict[str, Kind] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -44,22 +55,32 @@ class TableSource(abc.ABC):
 
     def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
         """Yield the rejects as they are met, then the rows, in the order of the files."""
-        gathering, mapping = Gathering(), self.mapping()
+        reading = Reading(Gathering(), self.mapping())
         for done, file in enumerate(self.path, start=1):
             try:
-                text = decode(file.read_bytes(), self.encoding)
-                texts = may_be_unsound(text)
-                for index, record in self.entries(text):
-                    try:
-                        examined(record, texts=texts)
-                        gathering.add(self._row(record, mapping, file.name, index))
-                    except Broken as broken:
-                        yield forge.Reject(file.name, broken.reason, index, broken.excerpt)
+                yield from self.read_file(file, reading, run)
             except Broken as broken:
                 yield forge.Reject(file.name, broken.reason, excerpt=broken.excerpt)
             run.progress(done, len(self.path))
-        mapping.check()
-        yield from gathering.result()
+        reading.mapping.check()
+        yield from reading.gathering.result()
+
+    def read_file(self, file: forge.File, reading: Reading, run: forge.Run) -> Iterator[forge.Reject]:
+        """Read one file into *reading* and yield the records that can't be used; raises Broken."""
+        del run
+        yield from self.read_text(decode(file.read_bytes(), self.encoding), file.name, reading)
+
+    def read_text(self, text: str, name: str, reading: Reading, before: int = 0) -> Iterator[forge.Reject]:
+        """Read the records of *text*, of which *before* stand before it in the file; raises Broken."""
+        texts = may_be_unsound(text)
+        for index, record in self.entries(text):
+            try:
+                examined(record, texts=texts)
+                reading.gathering.add(self._row(record, reading.mapping, name, before + index))
+                if reading.fields is not None:
+                    learn(reading.fields, record)
+            except Broken as broken:
+                yield forge.Reject(name, broken.reason, before + index, broken.excerpt)
 
     def mapping(self) -> ColumnMap:
         """Return how records become rows."""
@@ -72,13 +93,16 @@ class TableSource(abc.ABC):
     def _row(self, record: Any, mapping: ColumnMap, file: str, index: int) -> dict[str, Any]:
         row = mapping.row(record if isinstance(record, dict) else {VALUE: record}, file, index)
         where = {name: at for name, at in ((self.file_column, file), (self.index_column, index)) if name}
-        if taken := where.keys() & row.keys():
-            column = min(taken)
+        return {**where, **self.apart(row, file)}
+
+    def apart(self, row: dict[str, Any], file: str) -> dict[str, Any]:
+        """Return *row*; raise for a column of its own that is to say where rows come from."""
+        if taken := row.keys() & {self.file_column, self.index_column}:
             raise forge.StepError(
-                f"the records of `{file}` have a column `{column}` of their own",
+                f"the records of `{file}` have a column `{min(taken)}` of their own",
                 hint="give `file_column` and `index_column` other names",
             )
-        return {**where, **row}
+        return row
 
 
 def examined(record: Any, *, texts: bool) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from forge_text.normalise import comparable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,6 +28,9 @@ _MISSED = 1e-3  # the largest share of pairs at the threshold that banding may m
 _SIGNATURE_SLACK = 0.15  # three standard errors of a signature's estimate lie within
 _MIX = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: Knuth's multiplicative hash
 _SLICE = 131_072  # characters whose trigrams are in memory at once: they fit in a core's cache
+_EDGE, _SURE, _KEPT = 96, 64, 32
+"""Characters of a text's beginning that are looked at, those that must be left of them in comparable form, and those
+of them that count: what a cut changes there (a letter apart from its marks, a final sigma) lies behind."""
 _SMALL = 64  # members up to which a bucket's pairs are made all at once
 
 
@@ -46,6 +51,43 @@ def clusters(texts: pl.Series, *, near: float) -> Integers:
     roots = _near_clusters(frame["text"].gather(distinct), near)
     place = np.searchsorted(distinct, first)
     return distinct[roots[place]]
+
+
+def equal_clusters(texts: pl.Series) -> Integers:
+    """Return for each of *texts*, as they were written, the position of the first that equals it in comparable form.
+
+    Most texts have a beginning and an end of their own: only the others are put into that form as a whole.
+    """
+    import polars as pl
+
+    frame = texts.fill_null("").to_frame("text").with_row_index("position")
+    alike = _edges(frame).filter(pl.struct("head", "tail").is_duplicated())["position"].sort()
+    first = frame["position"].cast(pl.Int64).to_numpy().copy()
+    if len(alike):
+        whole = frame["text"].gather(alike).to_frame("text").select(comparable(pl.col("text"))).to_series()
+        places = alike.cast(pl.Int64).to_numpy()
+        first[places] = places[clusters(whole, near=1)]
+    return first
+
+
+def _edges(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return ``position, head, tail``: the first and last characters of each text in comparable form."""
+    import polars as pl
+
+    def cut(head: pl.Expr, tail: pl.Expr) -> tuple[pl.Expr, ...]:
+        return pl.col("position"), head.str.head(_KEPT).alias("head"), tail.str.tail(_KEPT).alias("tail")
+
+    text = pl.col("text")
+    short = pl.min_horizontal(pl.col("left", "right").str.len_chars()) < _SURE
+    parts = frame.with_columns(left=comparable(text.str.head(_EDGE)), right=comparable(text.str.tail(_EDGE)))
+    unsure = (text.str.len_chars() > _EDGE) & short
+    whole = comparable(text)
+    return pl.concat(
+        [
+            parts.filter(~unsure).select(*cut(pl.col("left"), pl.col("right"))),
+            parts.filter(unsure).select(*cut(whole, whole)),
+        ]
+    )
 
 
 def _near_clusters(texts: pl.Series, near: float) -> Integers:

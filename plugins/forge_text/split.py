@@ -10,7 +10,7 @@ import attrs
 from attrs.validators import and_, deep_mapping, ge, gt, instance_of, le
 
 import forge
-from forge_text.near import clusters
+from forge_text.near import clusters, equal_clusters
 from forge_text.normalise import comparable, text_of
 
 if TYPE_CHECKING:
@@ -161,17 +161,16 @@ class Deduplicate:
         import numpy as np
         import polars as pl
 
-        texts = rows.select(comparable(text_of(self.column, rows)).alias("text")).collect()["text"]
-        cluster = clusters(texts, near=self.near)
-        equal = clusters(texts, near=1)
+        frame = rows.collect()
+        texts = frame.select(text_of(self.column, rows).alias("text"))["text"]
+        if self.near < 1:
+            texts = texts.to_frame("text").select(comparable(pl.col("text"))).to_series()
+            equal, cluster = clusters(texts, near=1), clusters(texts, near=self.near)
+        else:
+            equal = cluster = equal_clusters(texts)
         position = np.arange(len(texts))
-        marks = pl.LazyFrame(
-            {
-                _POSITION: pl.Series(position, dtype=pl.get_index_type()),
-                "__equal__": equal != position,
-                "__near__": cluster != position,
-            }
+        marked = frame.lazy().with_columns(
+            pl.Series("__equal__", equal != position), pl.Series("__near__", cluster != position)
         )
-        marked = rows.with_row_index(_POSITION).join(marks, on=_POSITION, how="left", maintain_order="left")
         reasons = {"equal to an earlier row": pl.col("__equal__"), "near-equal to an earlier row": pl.col("__near__")}
-        return forge.drop(marked, reasons).drop(_POSITION, "__equal__", "__near__")
+        return forge.drop(marked, reasons).drop("__equal__", "__near__")

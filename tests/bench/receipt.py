@@ -119,10 +119,10 @@ def prepare(folder: Path, count: int) -> dict[str, forge.Artifact]:
 def trained(folder: Path, count: int, steps: int) -> dict[str, forge.Artifact]:
     """Train on the fixed set, merge, make the files, and take held-out rows."""
     import polars as pl
+    from training import smollm2, the_set, train_with_forge
 
     from forge_llm.export.gguf_files import Gguf
     from forge_llm.export.merge import Merged
-    from training import smollm2, the_set, train_with_forge
 
     run = forge.LocalRun(scratch=folder, threads=os.cpu_count() or 1)
     base = smollm2(folder / "base")

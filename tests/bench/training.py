@@ -62,7 +62,11 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = Path(options.model) if options.model else smollm2(folder / "base")
     data = the_set(folder / "sft", model, options.steps)
-    ways = {"forge": (sys.executable, train_with_forge), "trl": (options.trl, _trl), "llamafactory": (options.llamafactory, _lf)}
+    ways = {
+        "forge": (sys.executable, train_with_forge),
+        "trl": (options.trl, _trl),
+        "llamafactory": (options.llamafactory, _lf),
+    }
     found: dict[str, list[Figures]] = {}
     for attempt in range(options.rounds):
         for name, (python, train) in ways.items():

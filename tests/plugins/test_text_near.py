@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_text import near
+from forge_text.near import clusters, equal_clusters
 from forge_text.normalise import comparable
 
 BENCH = Path(__file__).parents[1] / "bench/repeats.py"
@@ -92,3 +93,24 @@ def test_planted_repeats_are_found_with_recall_and_precision(tmp_path):
         assert len(hits) > 20
         assert sum(hits) / len(hits) >= 0.95
     assert sum(truth[root] == truth[place] for root, place in found) / len(found) >= 0.99
+
+
+LETTERS = "的一是在不了有人，。! ?\n\u0301\u0300\ufe0f😀①㍻ﷺİΣσaA１é가ᄀ\u1161\u11a8 \u200b"
+SAID = st.one_of(
+    st.none(),
+    st.text(st.sampled_from(LETTERS), max_size=12),
+    st.text(st.sampled_from(LETTERS), min_size=90, max_size=200),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    texts=st.lists(SAID, min_size=1, max_size=12), picks=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 199)))
+)
+def test_equal_texts_are_told_from_their_edges_as_from_the_whole(texts, picks):
+    for which, place in picks:  # the same once more, but for a mark that does not count, or for a letter at an end
+        text = texts[which % len(texts)] or ""
+        texts += [f"{text[:place]}，{text[place:]}", f"尾{text}", f"{text}头"]
+    written = pl.Series(texts, dtype=pl.String)
+    whole = clusters(written.to_frame("text").select(comparable(pl.col("text"))).to_series(), near=1)
+    assert equal_clusters(written).tolist() == whole.tolist()

@@ -243,6 +243,12 @@ def test_what_only_looks_personal_stays(text):
     assert text == anonymise(text)
 
 
+@pytest.mark.parametrize("text", ["微信 1 2 3 4 5 6", "QQ：1 2 3 4 5", "12345是我QQ", "add me on discord: kima#0044"])
+def test_short_numbers_pass_the_gates_where_an_account_is_named(text):
+    assert anonymise(text) != text
+    assert passes_gates(text)
+
+
 def test_what_stands_around_personal_data_stays():
     text = "你好，我叫小林。电话136-0000-0000，邮箱a@example.com；QQ100200300！谢谢"
     assert anonymise(text) == "你好，我叫小林。电话[PHONE]，邮箱[EMAIL]；[SOCIAL]！谢谢"
