@@ -35,7 +35,7 @@ STOCK_PHRASES = (
 )
 _NOT_LETTER = r"[\s\x1c-\x1f，。！？!?,.、~～…；;：:]"
 _ROW = "__row__"
-_PART = 1 << 13  # rows
+_PART = 1 << 13  # rows: two parts are a batch of the file
 _QUESTION_COLUMNS = {"id", "source", "title", "content", "tags", "answers"}
 _DIALOGUE_COLUMNS = {"id", "source", "topic", "lines"}
 _CONVERSATION_COLUMNS = {"id", "source", "topic", "conversation"}
@@ -236,9 +236,11 @@ class Unify:
 
 
 def _parts(table: pl.LazyFrame) -> list[pl.LazyFrame]:
-    """Cut a table whose rows stand alone, so that its parts are worked on side by side, each in little memory."""
-    frame = table.collect()
-    return [frame.slice(start, _PART).lazy() for start in range(0, max(frame.height, 1), _PART)]
+    """Cut a table whose rows stand alone, so that its parts are read and worked on side by side, each in little memory."""
+    import polars as pl
+
+    height = table.select(pl.len()).collect().item()
+    return [table.slice(start, _PART) for start in range(0, max(height, 1), _PART)]
 
 
 def _clean(text: pl.Expr) -> pl.Expr:
