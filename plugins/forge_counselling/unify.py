@@ -236,7 +236,7 @@ class Unify:
 
 
 def _parts(table: pl.LazyFrame) -> list[pl.LazyFrame]:
-    """Cut a table whose rows stand alone, so that its parts are read and worked on side by side, each in little memory."""
+    """Cut a table whose rows stand alone into parts that are read and worked on side by side, in little memory."""
     import polars as pl
 
     height = table.select(pl.len()).collect().item()
