@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 _MMAP_FROM = 1 << 20
 """Bytes from which mapping a file and hashing on all cores beats reading it."""
+
+_WINDOW = 1 << 28
+"""Bytes that are mapped at once: what is mapped counts as the process's memory, where a cluster bounds that."""
 
 
 def canonical(value: Any) -> bytes:
@@ -31,10 +35,19 @@ def digest_value(domain: str, value: Any) -> str:
 
 
 def digest_file(path: Path | str, size: int) -> str:
-    """Return the digest of a file's bytes; a large one is mapped and hashed on all cores."""
-    if size >= _MMAP_FROM:
-        hasher = blake3(max_threads=blake3.AUTO)
+    """Return the digest of a file's bytes; a large one is mapped and hashed on all cores, a window at a time."""
+    if size < _MMAP_FROM:
+        with open(path, "rb") as file:
+            return blake3(file.read()).hexdigest()
+    hasher = blake3(max_threads=blake3.AUTO)
+    if size <= _WINDOW:
         hasher.update_mmap(path)
         return hasher.hexdigest()
+    import mmap
+
     with open(path, "rb") as file:
-        return blake3(file.read()).hexdigest()
+        end = os.fstat(file.fileno()).st_size
+        for start in range(0, end, _WINDOW):
+            with mmap.mmap(file.fileno(), min(_WINDOW, end - start), access=mmap.ACCESS_READ, offset=start) as window:
+                hasher.update(window)
+    return hasher.hexdigest()

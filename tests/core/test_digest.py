@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from forge.core import digest
 from forge.core.digest import canonical, digest_bytes, digest_file, digest_value
 
 
@@ -38,3 +39,13 @@ def test_equal_values_of_different_meaning_have_different_digests():
 def test_one_and_one_point_zero_are_different_values_to_json():
     assert json.loads(canonical(1)) == json.loads(canonical(1.0))
     assert canonical(1) != canonical(1.0)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 4096 * 3 + 5])
+def test_a_file_that_is_mapped_in_windows_has_the_same_digest(tmp_path, monkeypatch, more):
+    monkeypatch.setattr(digest, "_WINDOW", 1 << 20)
+    data = bytes(range(251)) * 9000
+    data = (data * 2)[: (2 << 20) + more]
+    path = tmp_path / "large"
+    path.write_bytes(data)
+    assert digest_file(path, len(data)) == digest_bytes(data)
