@@ -115,10 +115,11 @@ def write_rows(frame: pl.DataFrame, folder: Path) -> int:
     import polars as pl
 
     folder.mkdir(parents=True, exist_ok=True)
-    # strings without the views into buffers that depend on how threads shared the work; converted some rows at a time.
-    # What is nested is copied first: a slice of a list would have the whole column converted with it
-    batches = [batch.select(pl.all().gather(pl.int_range(batch.height))) for batch in frame.iter_slices(_BATCH)]
-    pl.concat(batches or [frame], rechunk=False).write_ipc(
+    # What is nested is copied first: a slice of a list would have the whole column converted with it.
+    copied = pl.all().gather(pl.int_range(pl.len()))
+    batches = [batch.lazy().select(copied) for batch in frame.iter_slices(_BATCH)]
+    # strings without the views into buffers that depend on how threads shared the work
+    pl.concat(batches or [frame.lazy()]).sink_ipc(
         folder / TABLE, compression="uncompressed", compat_level=pl.CompatLevel.oldest(), record_batch_size=_BATCH
     )
     return frame.height
