@@ -155,7 +155,7 @@ def tidied(text: pl.Expr) -> pl.Expr:
     import polars as pl
 
     def tidy(texts: pl.Series) -> pl.Series:
-        places = texts.str.contains(_UNTIDY).fill_null(value=False).arg_true()
+        places = _holding(texts, _UNTIDY)
         if not len(places):
             return texts
         changed = texts.gather(places).to_frame("text").select(anonymised(even_spaces(pl.col("text")))).to_series()
@@ -169,14 +169,22 @@ def suspects(texts: pl.Series) -> Iterator[tuple[int, str]]:
     """Yield place and text of each string that may hold personal data."""
     import polars as pl
 
-    positions = texts.str.contains(patterns.WIDE).fill_null(value=False).arg_true()
+    text = pl.col("text")
+    positions = _holding(texts, patterns.WIDE)
     if not len(positions):
         return
     chosen = texts.gather(positions)
-    text = pl.col("text")
     narrow = pl.any_horizontal(text.str.contains(pattern) for pattern in patterns.NARROW)
     likely = chosen.to_frame("text").select(narrow).to_series()
     yield from zip(positions.filter(likely).to_list(), chosen.filter(likely).to_list(), strict=True)
+
+
+def _holding(texts: pl.Series, pattern: str) -> pl.Series:
+    """Return the places of the texts that *pattern* matches; a series' own methods would run on one core."""
+    import polars as pl
+
+    found = texts.to_frame("text").select(pl.col("text").str.contains(pattern).fill_null(value=False))
+    return found.to_series().arg_true()
 
 
 def _apply(rule: rules.Rule, kind: str, shadow: str, found: list[Item]) -> str:
