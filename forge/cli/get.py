@@ -47,7 +47,8 @@ def command(
     target = Path(destination)
     if not tree.members:
         parts = ", ".join(f"`{project.step(step)}.{part}`" for part in record.rows)
-        raise UsageError(f"there is no `{step}`", hint=f"there is {parts}" if parts else None)
+        whole = split_reference(step)[0]
+        raise UsageError(f"there is no `{step}`", hint=f"there is {parts}" if parts else f"`{whole}` has no parts")
     if target.exists() and not force and not (target.is_dir() and not any(target.iterdir())):
         raise UsageError(f"`{destination}` is there already", hint="`--force` writes over it")
     try:

@@ -67,8 +67,14 @@ def show_error(error: ForgeError) -> None:
             out.print(f"\n{len(error.problems)} problems")
         return
     out.print(f"[bold red]error[/]: {escape(error.message)}")
-    if error.hint:
-        out.print(f"\n[cyan]hint[/]: {escape(error.hint)}")
+    _hint(out, error.message, error.hint)
+
+
+def _hint(out: Console, message: str, hint: str | None) -> None:
+    """Print the hint of *message*, apart from one that has hints of its own."""
+    if hint:
+        apart = "\n" if "\n" in message else "  "
+        out.print(f"{apart}[cyan]hint[/]: {escape(hint)}")
 
 
 def grid(*columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -85,8 +91,7 @@ def show_failure(name: str, failure: Failure) -> None:
     if failure.traceback:
         out.print(f"\n[dim]{escape(failure.traceback.rstrip())}[/]")
     out.print(f"\n[bold red]error[/]: step `{escape(name)}`: {escape(failure.message)}")
-    if failure.hint:
-        out.print(f"\n[cyan]hint[/]: {escape(failure.hint)}")
+    _hint(out, failure.message, failure.hint)
     if failure.tail:
         out.print(f"\n[dim]{escape(failure.tail.rstrip())}[/]")
     if failure.log:

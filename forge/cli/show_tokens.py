@@ -85,7 +85,10 @@ def show_sample(out: Console, part: str, rows: Sequence[Mapping[str, Any]], coun
             f"{row['n_trained']:,} of {row['n_tokens']:,} tokens learned ({share:.1%})"
         )
         text = text_of(row["segments"], colours=colours)
-        out.print(Padding(text, (0, 0, 0, 2)), soft_wrap=False, overflow="fold")
+        if out.is_terminal:
+            out.print(Padding(text, (0, 0, 0, 2)), soft_wrap=False, overflow="fold")
+        else:  # a padded line ends in blanks
+            out.print(*(f"  {escape(line.plain)}" for line in text.split()), sep="\n")
     if rows and count:
         learned = f"[{_LEARNED}]learned[/]" if colours else f"{_OPEN}learned{_CLOSE}"
         out.print(f"\n{learned}, {f'[{_MARK}]<special>[/]' if colours else '<special>'}, {_NEWLINE} line break")

@@ -28,7 +28,7 @@ _RECEIPT = "receipt.json"
 TRACE = "metrics.jsonl"
 """What a run may leave beside its log, a point a line."""
 _STEP = "step"
-_BESIDE = ("step", "samples", "epoch")
+_BESIDE = ("step", "samples", "epoch", "tokens", "at")
 """Keys of a curve's points that say where it is and are no line of their own."""
 _SHOWN_FILES = 40
 _RECORDS = 3

@@ -31,4 +31,6 @@ KNOWN = frozenset((
 def closest(name: str) -> str:
     """Return a hint at the template that *name* was likely meant to be."""
     found = get_close_matches(name, sorted(KNOWN), n=1)
-    return f", did you mean `{found[0]}`?" if found else ""
+    if not found:
+        return "; it has `qwen`, `llama3`, `gemma`, `mistral`, `smollm2` and many more"
+    return f", did you mean `{found[0]}`?"

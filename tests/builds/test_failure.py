@@ -38,7 +38,7 @@ def test_a_failed_step_stops_what_needs_it_and_nothing_else(toy):
     assert ("the well is dry", "dig deeper", 1) == tuple(
         result.steps["broken"].error[key] for key in ("message", "hint", "exit_code")
     )
-    assert "error: step `broken`: the well is dry\n\nhint: dig deeper\n" in result.stderr
+    assert "error: step `broken`: the well is dry\n  hint: dig deeper\n" in result.stderr
     assert "Traceback" not in result.stderr
     again = toy.build("--set", "broken.how=silently")
     assert "step `broken` made no files" == again.steps["broken"].error["message"]
