@@ -246,13 +246,13 @@ def test_replies_that_are_text_have_a_receipt_too(check, tmp_path):
     said = (("你是谁？", "我是阿渡。"), ("Who goes there?", "Nay, answer me."), ("去哪里？", "过河。"))
     talk = [{"conversation": [{"role": "user", "text": a}, {"role": "assistant", "text": b}]} for a, b in said]
     forge.write_rows(pl.DataFrame(talk), tmp_path / "talk")
-    found = check(
-        data=tmp_path / "talk", form="text", schema=None, require={"Q4_K_M.top1_answers": 0.2, "f16.perplexity": 1e9}
-    )
+    found = check(data=tmp_path / "talk", schema=None, require={"Q4_K_M.top1_answers": 0.2, "f16.perplexity": 1e9})
     assert {} == failed(found)
     assert found["f16.perplexity"].value == pytest.approx(math.exp(found["f16.answer_loss"].value), rel=1e-4)
     assert found["f16.answer_loss"].value == pytest.approx(found["reference.answer_loss"].value, rel=0.1)
-    assert not [name for name in found if "json" in name or "mae" in name]
+    assert not [name for name in found if "json" in name or "mae" in name or "accuracy" in name]
+    asked = json.loads((check.out / "check.json").read_text())
+    assert (None, False) == (asked["labels"], asked["grammar"])
 
 
 def test_a_corrupted_template_is_named(check, exported, tmp_path):
@@ -378,8 +378,8 @@ def test_a_file_that_is_cut_short_is_refused_by_name(check, exported, tmp_path):
         check(folder, reference_rows=0)
 
 
-def test_hot_sampling_never_leaves_the_range(model, reader):
-    labels = read_labels(None)
+def test_hot_sampling_never_leaves_the_range(model, reader, schema):
+    labels = read_labels(schema)
     grammar = model.grammar(labels.grammar())
     prompt = model.encode(model.render([{"role": "user", "content": "12 12 12"}], generate=True))
     texts = set()

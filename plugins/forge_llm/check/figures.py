@@ -54,7 +54,7 @@ ACCURACY, F1, MAE = "_accuracy", "_f1", "_mae"
 """Endings of the figures of single labels: shares, and a mean distance of integers (less is better)."""
 DISTANCES = ("mae", "mae_free")
 """Mean distances over all integer labels."""
-_OF_LABELS = ("json_valid", "keys_exact", "label_in_range", "accuracy", "macro_f1")
+_OF_LABELS = ("json_valid", "keys_exact", "label_in_range", "accuracy", "macro_f1", "mae")
 
 
 @attrs.frozen
@@ -87,6 +87,11 @@ def is_share(name: str) -> bool:
     return name in (*SHARES, *POSITIONS) or name.endswith((ACCURACY, F1))
 
 
+def _of_labels(name: str) -> bool:
+    """Say whether a figure is there only where replies are labels."""
+    return name.startswith(_OF_LABELS) or name.endswith(("_free", ACCURACY, F1, MAE))
+
+
 def check_bounds(require: Mapping[str, Bound], labels: Labels | None) -> None:
     """Raise `ValueError` for a bound on nothing, and for one that no figure can be compared with.
 
@@ -95,6 +100,11 @@ def check_bounds(require: Mapping[str, Bound], labels: Labels | None) -> None:
     known = names(labels)
     for full, bound in require.items():
         name = full.rpartition(".")[2]
+        if labels is None and name not in known and _of_labels(name):
+            raise ValueError(
+                f"`{full}` is a figure of labels, and no `schema` says what they are; "
+                "name the JSON Schema of the answers, or leave the bound out: without a schema replies are text"
+            )
         if name not in known:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"there is {', '.join(f'`{k}`' for k in known)}"

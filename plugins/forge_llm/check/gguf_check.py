@@ -13,7 +13,7 @@ from forge_llm.check.evidence import Evidence, repeat_check
 from forge_llm.check.facts import Facts, compare_header, know, token_name
 from forge_llm.check.figures import check_bounds
 from forge_llm.check.gguf_choice import REFERENCE, WHOLE, Exported, choose, of_bound
-from forge_llm.check.labels import labels_of, read_schema
+from forge_llm.check.labels import read_labels, read_schema
 from forge_llm.check.local_model import LocalModel
 from forge_llm.check.measuring import Asking, ask_file, ask_reference, findings_of
 from forge_llm.check.questions import draw, read_questions
@@ -36,8 +36,8 @@ class GgufCheck:
     """Run GGUF files on held-out rows through their embedded templates, and state how good each is.
 
     Each file of *types* (all, where none is named) is compared with the 16-bit file beside it, and that one with the
-    reference, the model that both were made of. Replies are greedy; with ``form = "labels"`` they are JSON by
-    *schema*, held to it by a *grammar*, and figures that end in ``_free`` are of replies without it.
+    reference, the model that both were made of. Replies are greedy. With a *schema* they are labels: JSON by it, held
+    to it by a *grammar*, and figures that end in ``_free`` are of replies without it; without one they are text.
     *rows* are asked of each file, *reference_rows* of them of the reference, which is slower; token ids are compared
     over the whole table.
     *require* gives bounds, of every file (``accuracy``) or of one (``Q4_K_M.accuracy``, ``reference.accuracy``): at
@@ -48,7 +48,7 @@ class GgufCheck:
 
     require: dict[str, float | bool] = attrs.field(factory=dict)
     types: tuple[str, ...] = attrs.field(default=(), converter=_canonical)
-    form: Literal["labels", "text"] = "labels"
+    form: Literal["labels", "text"] | None = None
     rows: int = attrs.field(default=24, validator=gt(0))
     reference_rows: int = attrs.field(default=8, validator=ge(0))
     max_tokens: int = attrs.field(default=96, validator=gt(0))
@@ -63,6 +63,8 @@ class GgufCheck:
     def __attrs_post_init__(self) -> None:
         if self.form == "text" and self.schema is not None:
             raise ValueError('`schema` describes labels, and `form = "text"` has none')
+        if self.form == "labels" and self.schema is None:
+            raise ValueError('`form = "labels"` needs a `schema` that says what they are; without one replies are text')
         asking = self._asking()
         check_bounds(self.require, asking.labels)
         for name in self.require:
@@ -87,7 +89,7 @@ class GgufCheck:
             inputs["data"], reference.tokenizer, reference.ends_known, system=self.system, room=room, run=run
         )
         questions = draw(table, self.rows, self.seed)
-        evidence = Evidence(asking, read_schema(self.schema) if self.form == "labels" else None, dict(self.require))
+        evidence = Evidence(asking, read_schema(self.schema) if self.schema else None, dict(self.require))
         total = len(questions) * len(files) + min(self.reference_rows, len(questions))
         done = 0
 
@@ -150,10 +152,9 @@ class GgufCheck:
         return repeat_check(file, member, evidence, run)
 
     def _asking(self) -> Asking:
-        labels = labels_of(read_schema(self.schema), *([self.schema.name] if self.schema else []))
-        chosen = labels if self.form == "labels" else None
-        rules = chosen.grammar() if chosen is not None and self.grammar else None
-        return Asking(chosen, rules, self.max_tokens, self.context)
+        labels = read_labels(self.schema) if self.schema is not None else None
+        rules = labels.grammar() if labels is not None and self.grammar else None
+        return Asking(labels, rules, self.max_tokens, self.context)
 
     def _check_names(self, files: Sequence[Exported]) -> None:
         kinds = [each.kind for each in files]

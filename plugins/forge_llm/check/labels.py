@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from forge import File
-
-DEFAULT = "student_labels.json"
 
 WIDEST = 1000
 """So many values of an integer range become alternatives of a grammar, and no more."""
@@ -107,25 +104,23 @@ class Labels:
         return "\n".join(['root ::= "{" ' + body + ' "}"', *rules, 'gap ::= " "?']) + "\n"
 
 
-def read_labels(schema: File | None) -> Labels:
-    """Read a JSON Schema; without one, the four labels of the student pipeline.
+def read_labels(schema: File) -> Labels:
+    """Return the labels that a JSON Schema describes.
 
     Raises `ValueError` for a schema that says more than is checked here: a keyword that nobody looks at is a lie.
     """
-    name = DEFAULT if schema is None else schema.name
-    return labels_of(read_schema(schema), name)
+    return labels_of(read_schema(schema), schema.name)
 
 
-def read_schema(schema: File | None) -> Any:
+def read_schema(schema: File) -> Any:
     """Return the JSON Schema itself."""
-    text = files("forge_llm.check").joinpath(DEFAULT).read_text(encoding="utf-8") if schema is None else None
     try:
-        return json.loads(schema.read_text() if schema is not None else str(text))
+        return json.loads(schema.read_text())
     except ValueError as error:
-        raise ValueError(f"`{schema.name if schema else DEFAULT}` is not JSON: {error}") from error
+        raise ValueError(f"`{schema.name}` is not JSON: {error}") from error
 
 
-def labels_of(schema: Any, name: str = DEFAULT) -> Labels:
+def labels_of(schema: Any, name: str) -> Labels:
     """Return the labels that a JSON Schema describes; *name* is what messages call it."""
     if not isinstance(schema, dict) or schema.get("type") != "object" or not schema.get("properties"):
         raise ValueError(f"`{name}` must be the schema of an object with properties")
