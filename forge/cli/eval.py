@@ -68,6 +68,8 @@ def command(  # each is an option
     if found is None:
         hint = "a base, an adapter, a merged model and a GGUF file can be scored"
         raise UsageError(f"no plugin can score what `{step}` made", hint=hint)
+    for message in run.messages:
+        click.echo(message, err=True)
     if as_json:
         document = {
             "step": project.step(step),

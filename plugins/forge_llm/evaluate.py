@@ -107,8 +107,13 @@ class _Asked:
 
 
 def _questions(data: Artifact, render: Any, encode: Any, how: Evaluation, run: Run) -> list[_Asked]:
-    """Return the rows that can be asked, of many as many as *how* wants, drawn by their content."""
+    """Return the rows that can be asked, of many as many as *how* wants, drawn by their content.
+
+    Their answers must be such as the schema allows, where there is one.
+    """
     from forge_llm.chat_format import UnusableRow, prompt_of
+    from forge_llm.check.labels import read_labels
+    from forge_llm.check.wanted import require_some
 
     found = []
     for number, row in enumerate(data.rows().collect().iter_rows(named=True), start=1):
@@ -126,6 +131,11 @@ def _questions(data: Artifact, render: Any, encode: Any, how: Evaluation, run: R
         found.append((lot, _Asked(number, prompt, expected, ids)))
     if not found:
         raise StepError(f"`{data.name}` has no row that can be asked")
+    if how.schema is not None:
+        wanted = [(asked.row, asked.expected) for _, asked in found]
+        doubt = require_some(wanted, read_labels(how.schema), how.schema.name)
+        if doubt:
+            run.warn(doubt)
     chosen = sorted(found, key=lambda pair: pair[0])[: how.rows]
     return sorted((asked for _, asked in chosen), key=lambda asked: asked.row)
 

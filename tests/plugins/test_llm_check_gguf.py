@@ -234,10 +234,58 @@ def test_rows_that_can_not_be_asked_are_dropped_by_reason(check, tmp_path):
     import polars as pl
 
     texts = ["short", "", "long " * 600]
-    forge.write_rows(pl.DataFrame([{"instruction": text, "output": "{}"} for text in texts]), tmp_path / "table")
+    forge.write_rows(
+        pl.DataFrame([{"instruction": text, "output": '{"mood": 0, "flag": "high"}'} for text in texts]),
+        tmp_path / "table",
+    )
     found = check(data=tmp_path / "table", reference_rows=0)
     assert found["rows"].value == 1
     assert check.last.drops == {"empty turn": 1, "longer than the context": 1}
+
+
+def answers_table(folder, *answers):
+    import polars as pl
+
+    rows = [{"instruction": f"row {number}", "output": json.dumps(a)} for number, a in enumerate(answers)]
+    forge.write_rows(pl.DataFrame(rows), folder)
+    return folder
+
+
+GOOD, BAD = {"mood": 0, "flag": "none"}, {"mood": 0, "flag": "maybe"}
+SAID = '2 of {} held-out answers are not what `labels.json` allows: row {} `flag` = "maybe"'
+
+
+def test_a_schema_that_allows_none_of_the_answers_is_refused_by_the_first_of_them(check, tmp_path):
+    with pytest.raises(forge.StepError) as caught:
+        check(data=answers_table(tmp_path / "table", BAD, BAD))
+    assert caught.value.message == SAID.format(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "state", "said"),
+    [
+        ((BAD, BAD), "bad", SAID.format(2, 1)),
+        ((GOOD, BAD, BAD), "doubtful", SAID.format(3, 2)),
+        ((GOOD, GOOD), "good", "all 2 are what `labels.json` allows"),
+    ],
+)
+def test_the_answers_are_held_against_the_schema_before_anything_is_trained(
+    exported, schema, tmp_path, answers, state, said
+):
+    found = looked(exported, answers_table(tmp_path / "table", *answers), tmp_path, schema=schema)
+    assert (state, said) == (found["answers"].state, found["answers"].message)
+
+
+def looked(exported, data, tmp_path, **options):
+    inputs = {"gguf": exported / "gguf", "reference": exported / "merged", "data": data}
+    artifacts = {name: forge.Artifact(name, path) for name, path in inputs.items()}
+    run = forge.LocalRun(scratch=tmp_path)
+    return {each.what: each for each in GgufCheck(**options).preflight(artifacts, tmp_path, run)}
+
+
+def test_some_answers_that_the_schema_does_not_allow_are_warned_of(check, tmp_path):
+    check(data=answers_table(tmp_path / "table", GOOD, BAD, BAD), types=("f16",), rows=1, reference_rows=0)
+    assert SAID.format(3, 2) in check.last.messages
 
 
 def test_replies_that_are_text_have_a_receipt_too(check, tmp_path):

@@ -50,6 +50,21 @@ def test_a_label_is_in_range_or_it_is_not(change, in_range):
     assert in_range == STUDENT.in_range({**GOOD, **change})
 
 
+@pytest.mark.parametrize(
+    ("answer", "objection"),
+    [
+        (json.dumps(GOOD), ""),
+        ("very sad", "is no JSON object"),
+        ("{}", "has no `depression_level`"),
+        (json.dumps({**GOOD, "risk_flag": "neutral"}), '`risk_flag` = "neutral"'),
+        (json.dumps({**GOOD, "anxiety_level": 4}), "`anxiety_level` = 4"),
+        (json.dumps({**GOOD, "mood": 4}), "has `mood`, which the schema does not name"),
+    ],
+)
+def test_what_is_not_allowed_is_told_by_key_and_value(answer, objection):
+    assert objection == STUDENT.objection(answer)
+
+
 def test_a_missing_key_is_not_in_range():
     assert not STUDENT.in_range({key: value for key, value in GOOD.items() if key != "risk_flag"})
 
@@ -76,6 +91,9 @@ def test_open_bounds_become_closed_ones(tmp_path):
         (an_object(a={"type": "string", "pattern": "x"}), "`a` in `labels.json` has `pattern`, which is not checked"),
         (an_object(a={"type": "array"}), "`a` in `labels.json` must be one of integer, number, string, boolean"),
         ({**an_object(a={"type": "string"}), "required": ["b"]}, "must require at least one of its properties"),
+        (an_object(a={"type": "integer", "minimum": 9, "maximum": 3}), "allows no value: its minimum 9 is above 3"),
+        (an_object(a={"type": "number", "minimum": 0.2, "maximum": 0.1}), "allows no value: its minimum 0.2 is above"),
+        (an_object(a={"type": "string", "minLength": 3, "maxLength": 2}), "allows no value: its minLength 3 is above"),
     ],
 )
 def test_a_schema_that_says_more_than_is_checked_is_refused(tmp_path, schema, message):

@@ -17,6 +17,7 @@ from forge_llm.check.labels import read_labels, read_schema
 from forge_llm.check.local_model import LocalModel
 from forge_llm.check.measuring import Asking, ask_file, ask_reference, findings_of
 from forge_llm.check.questions import draw, read_questions
+from forge_llm.check.wanted import require_some
 from forge_llm.check.weights import compare_files, compare_with_model
 from forge_llm.export.gguf_files import canonical
 from forge_llm.export.model_folder import MODEL, find_folder
@@ -25,6 +26,8 @@ from forge_llm.threads import wait_asleep
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from forge_llm.check.asking import Question
 
 
 def _canonical(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -88,6 +91,7 @@ class GgufCheck:
         table = read_questions(
             inputs["data"], reference.tokenizer, reference.ends_known, system=self.system, room=room, run=run
         )
+        self._hold_answers(table, asking, run)
         questions = draw(table, self.rows, self.seed)
         evidence = Evidence(asking, read_schema(self.schema) if self.schema else None, dict(self.require))
         total = len(questions) * len(files) + min(self.reference_rows, len(questions))
@@ -155,6 +159,13 @@ class GgufCheck:
         labels = read_labels(self.schema) if self.schema is not None else None
         rules = labels.grammar() if labels is not None and self.grammar else None
         return Asking(labels, rules, self.max_tokens, self.context)
+
+    def _hold_answers(self, table: Sequence[Question], asking: Asking, run: forge.Run) -> None:
+        if asking.labels is not None and self.schema is not None:
+            wanted = ((question.row, question.expected) for question in table)
+            doubt = require_some(wanted, asking.labels, self.schema.name)
+            if doubt:
+                run.warn(doubt)
 
     def _check_names(self, files: Sequence[Exported]) -> None:
         kinds = [each.kind for each in files]

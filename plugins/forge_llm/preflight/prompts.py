@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from forge import Notice, StepError
 from forge_llm.chat_format import UnusableRow, encode, load_tokenizer, messages_of, render
+from forge_llm.check.labels import read_labels
+from forge_llm.check.wanted import hold
 from forge_llm.export.model_folder import MODEL, find_folder
 from forge_llm.preflight import ASKED
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from forge import Artifact, Run
+    from forge import Artifact, File, Run
 
 PROBES: tuple[list[dict[str, str]], ...] = tuple(
     [{"role": "user", "content": text}, {"role": "assistant", "content": "OK"}]
@@ -34,8 +36,9 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
     del out
     tokenizer = load_tokenizer(find_folder(inputs["reference"], MODEL))
     chats, long = [], 0
+    answers = []
     table = inputs["data"].rows().collect()
-    for row in table.iter_rows(named=True):
+    for number, row in enumerate(table.iter_rows(named=True), start=1):
         try:
             chat = messages_of(row, step.system)
             asked = chat[:-1] if chat[-1]["role"] == "assistant" else chat
@@ -44,6 +47,7 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
             run.drop(str(reason))
             continue
         chats.append(chat)
+        answers.append((number, chat[-1]["content"] if chat[-1]["role"] == "assistant" else ""))
     if not chats:
         reasons = ", ".join(f"{count:,} × {reason}" for reason, count in getattr(run, "drops", {}).items())
         hint = "a row holds `messages`, `conversation`, or `instruction` and `output`"
@@ -52,7 +56,20 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
     if long:
         said = f"{long:,} of {len(chats):,} prompts do not fit `context` {step.context:,}"
         yield Notice("lengths", "bad" if long == len(chats) else "doubtful", said, "raise `context`")
+    yield from _answers(step, answers)
     yield compare(_file(step, inputs["gguf"]), tokenizer, chats, f"{len(chats):,} held-out rows")
+
+
+def _answers(step: Any, answers: Sequence[tuple[int, str]]) -> Iterator[Notice]:
+    """Hold the held-out answers against the schema; none that fits is a receipt that can say nothing good."""
+    schema: File | None = getattr(step, "schema", None)
+    if schema is None:
+        return
+    found = hold(answers, read_labels(schema))
+    if found.refused:
+        yield Notice("answers", "bad" if found.hopeless else "doubtful", found.said(schema.name), found.hint)
+    elif found.answers:
+        yield Notice("answers", message=f"all {found.answers:,} are what `{schema.name}` allows")
 
 
 def _file(step: Any, artifact: Artifact) -> Path:
