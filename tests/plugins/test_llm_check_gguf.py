@@ -276,6 +276,14 @@ def test_the_answers_are_held_against_the_schema_before_anything_is_trained(
     assert (state, said) == (found["answers"].state, found["answers"].message)
 
 
+def test_a_bound_on_a_type_that_is_not_made_is_found_before_anything_is_trained(exported, rows, tmp_path):
+    found = looked(exported, rows, tmp_path, require={"Q5_K_M.top1": 0.5})
+    said = ("bad", "`require` bounds `Q5_K_M.top1`, and there is no file of `Q5_K_M`", "there is `f16`, `Q4_K_M`")
+    assert said == (found["types"].state, found["types"].message, found["types"].hint)
+    assert "good" == found["prompt ids"].state
+    assert "types" not in looked(exported, rows, tmp_path, require={"Q4_K_M.top1": 0.5})
+
+
 def looked(exported, data, tmp_path, **options):
     inputs = {"gguf": exported / "gguf", "reference": exported / "merged", "data": data}
     artifacts = {name: forge.Artifact(name, path) for name, path in inputs.items()}

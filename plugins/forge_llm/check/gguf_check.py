@@ -86,7 +86,7 @@ class GgufCheck:
         folder = find_folder(inputs["reference"], MODEL)
         reference = ReferenceModel(folder, threads=self.threads or run.threads)
         files = choose(inputs["gguf"], self.types)
-        self._check_names(files)
+        self.check_names(files)
         room = self.context - self.max_tokens
         table = read_questions(
             inputs["data"], reference.tokenizer, reference.ends_known, system=self.system, room=room, run=run
@@ -140,7 +140,7 @@ class GgufCheck:
         return findings_of(spoken, measured, asking.labels, self.require)
 
     def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
-        """Compare the prompts of held-out rows between transformers and llama.cpp."""
+        """Look for the files that bounds name, and compare how transformers and llama.cpp read held-out rows."""
         from forge_llm.preflight.prompts import look
 
         return look(self, inputs, out, run)
@@ -155,6 +155,15 @@ class GgufCheck:
         wait_asleep()
         return repeat_check(file, member, evidence, run)
 
+    def check_names(self, files: Sequence[Exported]) -> None:
+        """Raise where a bound is on a file that is not there."""
+        kinds = [each.kind for each in files]
+        for name in self.require:
+            of = of_bound(name)[0]
+            if of and of not in (*kinds, REFERENCE):
+                hint = f"there is {', '.join(f'`{kind}`' for kind in kinds)}"
+                raise StepError(f"`require` bounds `{name}`, and there is no file of `{of}`", hint=hint)
+
     def _asking(self) -> Asking:
         labels = read_labels(self.schema) if self.schema is not None else None
         rules = labels.grammar() if labels is not None and self.grammar else None
@@ -166,14 +175,6 @@ class GgufCheck:
             doubt = require_some(wanted, asking.labels, self.schema.name)
             if doubt:
                 run.warn(doubt)
-
-    def _check_names(self, files: Sequence[Exported]) -> None:
-        kinds = [each.kind for each in files]
-        for name in self.require:
-            of = of_bound(name)[0]
-            if of and of not in (*kinds, REFERENCE):
-                hint = f"there is {', '.join(f'`{kind}`' for kind in kinds)}"
-                raise StepError(f"`require` bounds `{name}`, and there is no file of `{of}`", hint=hint)
 
 
 def _compare_weights(each: Exported, base: Exported | None, folder: Path, facts: Facts) -> None:

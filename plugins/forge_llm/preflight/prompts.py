@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from forge import Notice, StepError
 from forge_llm.chat_format import UnusableRow, encode, load_tokenizer, messages_of, render
+from forge_llm.check.gguf_choice import choose
 from forge_llm.check.labels import read_labels
 from forge_llm.check.wanted import hold
 from forge_llm.export.model_folder import MODEL, find_folder
@@ -32,8 +32,13 @@ PROBES: tuple[list[dict[str, str]], ...] = tuple(
 
 
 def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterator[Notice]:
-    """Compare the prompts of held-out rows, with the vocabulary that the tiny file carries."""
+    """Look for the types that are named, and compare the prompts of held-out rows by the tiny file's vocabulary."""
     del out
+    files = choose(inputs["gguf"], step.types)
+    try:
+        step.check_names(files)
+    except StepError as error:
+        yield Notice("types", "bad", error.message, error.hint)
     tokenizer = load_tokenizer(find_folder(inputs["reference"], MODEL))
     chats, long = [], 0
     answers = []
@@ -57,7 +62,7 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
         said = f"{long:,} of {len(chats):,} prompts do not fit `context` {step.context:,}"
         yield Notice("lengths", "bad" if long == len(chats) else "doubtful", said, "raise `context`")
     yield from _answers(step, answers)
-    yield compare(_file(step, inputs["gguf"]), tokenizer, chats, f"{len(chats):,} held-out rows")
+    yield compare(files[0].path, tokenizer, chats, f"{len(chats):,} held-out rows")
 
 
 def _answers(step: Any, answers: Sequence[tuple[int, str]]) -> Iterator[Notice]:
@@ -70,26 +75,6 @@ def _answers(step: Any, answers: Sequence[tuple[int, str]]) -> Iterator[Notice]:
         yield Notice("answers", "bad" if found.hopeless else "doubtful", found.said(schema.name), found.hint)
     elif found.answers:
         yield Notice("answers", message=f"all {found.answers:,} are what `{schema.name}` allows")
-
-
-def _file(step: Any, artifact: Artifact) -> Path:
-    """Return the file that the check would judge; its own way to choose says what is wrong."""
-    choose = getattr(step, "_file", None)
-    if callable(choose):
-        found: Path = choose(artifact)
-        return found
-    files = {path.name: path for path in sorted(artifact.path.rglob("*.gguf"))}
-    if not files:
-        raise StepError(f"input `{artifact.name}` holds no GGUF file")
-    there = [name.removesuffix(".gguf").rpartition("-")[2] for name in files]
-    for kind in getattr(step, "types", ()):
-        if kind.lower() not in [each.lower() for each in there]:
-            close = get_close_matches(kind, there, n=1)
-            raise StepError(
-                f"input `{artifact.name}` has no file of the type `{kind}`",
-                hint=f"did you mean `{close[0]}`?" if close else f"it holds {', '.join(f'`{n}`' for n in files)}",
-            )
-    return next(iter(files.values()))
 
 
 def compare(file: Path, tokenizer: Any, chats: Sequence[Sequence[Mapping[str, str]]], what: str) -> Notice:
