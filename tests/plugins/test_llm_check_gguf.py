@@ -430,7 +430,9 @@ def test_a_file_that_is_cut_short_is_refused_by_name(check, exported, tmp_path):
     folder = copies(exported, tmp_path, "f16")
     path = folder / "tiny-f16.gguf"
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(forge.StepError, match=r"llama.cpp can't load `tiny-f16\.gguf`: it is cut short: it has [0-9,]+"):
+    with pytest.raises(
+        forge.StepError, match=r"llama.cpp can't load `tiny-f16\.gguf`: it is cut short: it has [0-9,]+"
+    ):
         check(folder, reference_rows=0)
 
 

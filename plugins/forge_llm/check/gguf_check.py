@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from attrs.validators import ge, gt, optional
@@ -17,6 +17,8 @@ from forge_llm.check.labels import read_labels, read_schema
 from forge_llm.check.local_model import LocalModel
 from forge_llm.check.measuring import Asking, ask_file, ask_reference, findings_of
 from forge_llm.check.questions import draw, read_questions
+from forge_llm.check.stranger import tell_apart
+from forge_llm.check.tolerance import beyond
 from forge_llm.check.wanted import require_some
 from forge_llm.check.weights import compare_files, compare_with_model
 from forge_llm.export.gguf_files import canonical
@@ -154,6 +156,16 @@ class GgufCheck:
         """Ask *file*, which a receipt calls *member*, again, with nothing but what lies beside the receipt."""
         wait_asleep()
         return repeat_check(file, member, evidence, run)
+
+    @staticmethod
+    def beyond(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+        """Return the figures found again that are farther from the receipt's than another machine explains."""
+        return beyond(then, now)
+
+    @staticmethod
+    def tell_apart(file: Path, member: str | None, evidence: Path) -> str:
+        """Return in what *file* differs from the one that the receipt speaks of."""
+        return tell_apart(file, member, evidence)
 
     def check_names(self, files: Sequence[Exported]) -> None:
         """Raise where a bound is on a file that is not there."""
