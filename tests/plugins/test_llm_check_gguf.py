@@ -296,6 +296,14 @@ def test_some_answers_that_the_schema_does_not_allow_are_warned_of(check, tmp_pa
     assert SAID.format(3, 2) in check.last.messages
 
 
+def test_an_accuracy_below_that_of_the_commonest_answer_is_warned_of(check, tmp_path):
+    table = answers_table(tmp_path / "table", *[{"mood": 3, "flag": "high"}] * 2)
+    found = check(data=table, types=("f16",), rows=2, reference_rows=0)
+    assert 1.0 == found["accuracy_of_commonest"].value > found["f16.accuracy"].value
+    said = "the accuracy of `f16` is below what always saying the commonest answer reaches: "
+    assert [message for message in check.last.messages if message.startswith(said)]
+
+
 def test_replies_that_are_text_have_a_receipt_too(check, tmp_path):
     import polars as pl
 

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 import forge
-from forge_llm.check.figures import Reply, figures, judge, macro_f1, names
+from forge_llm.check.figures import Reply, below_commonest, figures, judge, macro_f1, names
 from forge_llm.check.gguf_check import GgufCheck
 from forge_llm.check.labels import read_labels
 
@@ -213,6 +213,12 @@ def test_without_a_schema_replies_are_text():
     GgufCheck(require={"f16.top1_answers": 0.9, "agreement": 0.5})
     with pytest.raises(ValueError, match='`form = "labels"` needs a `schema`'):
         GgufCheck(form="labels")
+
+
+def test_whose_accuracy_is_below_that_of_the_commonest_answer():
+    values = {"accuracy_of_commonest": 0.5, "f16.accuracy": 0.5, "Q4_K_M.accuracy": 0.4, "f16.mood_accuracy": 0.1}
+    assert ["Q4_K_M"] == below_commonest(values)
+    assert [] == below_commonest({"f16.accuracy": 0.4, "accuracy_of_commonest": None})
 
 
 def test_with_nothing_to_measure_on_a_figure_is_none():

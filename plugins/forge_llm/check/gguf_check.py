@@ -11,7 +11,7 @@ import forge
 from forge import StepError
 from forge_llm.check.evidence import Evidence, repeat_check
 from forge_llm.check.facts import Facts, compare_header, know, token_name
-from forge_llm.check.figures import check_bounds
+from forge_llm.check.figures import BELOW, COMMONEST, below_commonest, check_bounds
 from forge_llm.check.gguf_choice import REFERENCE, WHOLE, Exported, choose, of_bound
 from forge_llm.check.labels import read_labels, read_schema
 from forge_llm.check.local_model import LocalModel
@@ -139,7 +139,12 @@ class GgufCheck:
                 speed = told.speed(each.path, self.context, self.threads or run.threads)
                 run.measure(**{f"{each.kind}.{name}": value for name, value in speed.items()})
         evidence.write(out)
-        return findings_of(spoken, measured, asking.labels, self.require)
+        found = findings_of(spoken, measured, asking.labels, self.require)
+        values = {finding.name: finding.value for finding in found}
+        for of in below_commonest(values):
+            figures = f"{values[f'{of}.accuracy']:.4g}, and that is {values[COMMONEST]:.4g}"
+            run.warn(f"the accuracy of `{of}` is {BELOW}: {figures}")
+        return found
 
     def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
         """Look for the files that bounds name, and compare how transformers and llama.cpp read held-out rows."""

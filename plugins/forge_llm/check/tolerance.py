@@ -9,7 +9,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from forge_llm.check.figures import ACCURACY, DISTANCES, DISTINCT, F1, LOSSES, MAE, POSITIONS, SAME, is_share
+from forge_llm.check.figures import (
+    ACCURACY,
+    COMMONEST,
+    DISTANCES,
+    DISTINCT,
+    F1,
+    LOSSES,
+    MAE,
+    POSITIONS,
+    ROWS,
+    SAME,
+    is_share,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,13 +34,13 @@ RELATIVE, LEAST = 0.05, 0.005
 FAR = 3
 """So many times as far as a share may an F1 or a mean distance be, in which a single row weighs more."""
 
-_EXACT = ("rows", "accuracy_of_commonest")
+_EXACT = (ROWS, COMMONEST)
 _OF_ROWS = "ends"
 
 
 def beyond(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the figures found *now* that are farther from those recorded *then* than another machine explains."""
-    rows = now.get("rows") or 1
+    rows = now.get(ROWS) or 1
     return [
         name
         for name, value in now.items()
