@@ -14,6 +14,7 @@ from forge.core.errors import UsageError
 from forge.core.step import split_reference
 
 if TYPE_CHECKING:
+    from forge.core.files import File
     from forge.plugin.context import Artifact
 
 _READERS = {".jsonl": "read_ndjson", ".json": "read_json", ".csv": "read_csv", ".parquet": "read_parquet"}
@@ -24,7 +25,9 @@ _READERS = {".jsonl": "read_ndjson", ".json": "read_json", ".csv": "read_csv", "
 @click.argument("step", metavar="STEP[.PART]")
 @click.option("--data", required=True, metavar="STEP[.PART]|FILE", help="The table to ask about: a step's, or a file.")
 @click.option("--rows", "count", type=click.IntRange(min=1), default=100, show_default=True, help="Ask so many rows.")
-@click.option("--schema", type=click.Path(exists=True, dir_okay=False), help="Judge replies by this JSON Schema.")
+@click.option(
+    "--schema", type=click.Path(exists=True, dir_okay=False), help="Judge replies by this JSON Schema, not the checks'."
+)
 @click.option("--system", help="Tell the model who it is, as training did.")
 @click.option("--type", "kind", metavar="TYPE", help="Take this GGUF file of several, such as Q4_K_M.")
 @click.option("--grammar", is_flag=True, help="Hold replies to the schema by a grammar (GGUF files alone).")
@@ -36,10 +39,10 @@ def command(  # each is an option
 ) -> None:  # fmt: skip
     """Score the model that STEP made on any table: a base, an adapter, a merged model or a GGUF file.
 
-    Replies are greedy, and judged by the figures of `check.gguf`. Nothing is built, and nothing is kept.
+    Replies are greedy, and judged by the figures of `check.gguf`: by SCHEMA, else by the one that the manifest's checks
+    name, and as text where there is none. Nothing is built, and nothing is kept.
     """
     from forge.cli.render import console, figure, grid
-    from forge.core.files import File
     from forge.plugin.context import LocalRun
     from forge.plugin.discovery import Registry
     from forge.plugin.protocols import Evaluation
@@ -47,12 +50,12 @@ def command(  # each is an option
 
     os.environ.update(ENVIRONMENT)
     project = options.open_project(manifest, sets, store_path)
-    file = Path(schema) if schema is not None else None
+    judged = _schema(project, schema)
     how = Evaluation(
         rows=count,
         max_tokens=max_tokens,
         system=system,
-        schema=File(file.name, file) if file is not None else None,
+        schema=judged,
         grammar=grammar,
         type=kind,
     )
@@ -65,8 +68,16 @@ def command(  # each is an option
     if found is None:
         hint = "a base, an adapter, a merged model and a GGUF file can be scored"
         raise UsageError(f"no plugin can score what `{step}` made", hint=hint)
+    for message in run.messages:
+        click.echo(message, err=True)
     if as_json:
-        document = {"step": project.step(step), "data": data, "figures": found, "dropped": run.drops}
+        document = {
+            "step": project.step(step),
+            "data": data,
+            "schema": judged.name if judged is not None else None,
+            "figures": found,
+            "dropped": run.drops,
+        }
         click.echo(json.dumps(document, ensure_ascii=False, indent=1))
         return
     rows = grid("figure", "value", right=("value",))
@@ -75,6 +86,26 @@ def command(  # each is an option
     console().print(rows)
     for reason, number in run.drops.items():
         console().print(f"[dim]{number:,} rows not asked: {reason}[/]")
+
+
+def _schema(project: options.Project, given: str | None) -> File | None:
+    """Return the schema that was *given*, else the one that the manifest's checks name where it is one; and say so."""
+    from forge.core.files import File
+
+    if given is not None:
+        return File(Path(given).name, Path(given))
+    found = {
+        schema.path: (step.name, schema)
+        for step in project.graph.steps.values()
+        if step.kind == "check" and isinstance(schema := getattr(step.instance, "schema", None), File)
+    }
+    if len(found) != 1:
+        there = f": the checks name {len(found)}" if found else ""
+        click.echo(f"replies are judged as text, by no schema{there}; `--schema` names one", err=True)
+        return None
+    [(name, schema)] = found.values()
+    click.echo(f"replies are judged by `{schema.name}`, the schema of `{name}`", err=True)
+    return schema
 
 
 def _artifact(project: options.Project, reference: str, place: Path) -> Artifact:

@@ -27,7 +27,8 @@ def command(*, file: str, receipt_path: str | None, store_path: str | None, as_j
     """Run the check that FILE's receipt came from again, on this machine and these very bytes.
 
     The receipt is looked for beside FILE (in its folder, or a folder there), then in the store. With the rows that lie
-    beside a receipt no project, store or other model is needed.
+    beside a receipt no project, store or other model is needed. It fails where a bound is broken, or a figure is
+    farther from the receipt's than another machine explains.
     """
     import json
 
@@ -36,6 +37,7 @@ def command(*, file: str, receipt_path: str | None, store_path: str | None, as_j
     from forge.run.verify import digest_of, proof_of, verify
 
     os.environ.update(ENVIRONMENT)
+    registry = Registry()
     path = Path(file)
     digest = digest_of(path)
 
@@ -48,19 +50,21 @@ def command(*, file: str, receipt_path: str | None, store_path: str | None, as_j
             return None
 
     given = Path(receipt_path) if receipt_path is not None else None
-    with proof_of(path, digest, given, store) as proof:
-        result = verify(proof, path, digest, Registry(), os.cpu_count() or 1)
+    with proof_of(path, digest, given, store, registry) as proof:
+        result = verify(proof, path, digest, registry, os.cpu_count() or 1)
     if as_json:
         document = {
             "receipt": result.receipt,
+            "passed": result.passed,
             "differences": result.differences,
+            "beyond": result.beyond,
             "unrepeated": result.unrepeated,
             "measured": result.measured,
         }
         click.echo(json.dumps(document, ensure_ascii=False, indent=1))
     else:
         _show(result, path)
-    return 0 if result.receipt["passed"] else 1
+    return 0 if result.passed else 1
 
 
 def _show(result: Verification, path: Path) -> None:
@@ -76,6 +80,10 @@ def _show(result: Verification, path: Path) -> None:
             out.print(f"  {escape(difference)}")
     else:
         out.print(f"\nall {result.repeated} figures as in the receipt {escape(result.proof.where)}")
+    if result.beyond:
+        out.print("\n[bold red]farther from the receipt than another machine explains:[/]")
+        for figure in result.beyond:
+            out.print(f"  {escape(figure)}")
     if result.unrepeated:
         more = len(result.unrepeated) - _FEW
         names = ", ".join(f"`{name}`" for name in result.unrepeated[:_FEW]) + (f" and {more} more" if more > 0 else "")

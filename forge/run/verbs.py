@@ -167,8 +167,10 @@ def _check(work: Work) -> dict[str, int]:
             f"\n  {f.name}: {shown(f.value)}, required {shown(f.bound)}{f' ({f.detail})' if f.detail else ''}"
             for f in failed
         )
+        bounds = sum(f.bound is not None or not f.passed for f in findings)
+        broken = f"{len(failed)} of {bounds} bounds {'is' if len(failed) == 1 else 'are'} broken"
         raise CheckFailed(
-            f"check `{work.job.step}` failed: {len(failed)} of {len(findings)} figures beyond their bounds{lines}",
+            f"check `{work.job.step}` failed: {broken}{lines}",
             hint="what was checked is in the store, `forge show` prints the whole receipt",
         )
     return {}

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge.core.digest import digest_file
-from forge.core.errors import StepError, UsageError
+from forge.core.errors import ForgeError, StepError, UsageError
 from forge.plugin.context import LocalRun
 from forge.run.verbs import RECEIPT
 from forge.store.actions import Actions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from forge.core.record import Record
     from forge.plugin.discovery import Registry
@@ -41,18 +41,38 @@ class Verification:
     receipt: dict[str, Any]
     measured: dict[str, float]
     notes: tuple[str, ...]
+    far: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Say whether every bound holds, and every figure is what the receipt says."""
+        return bool(self.receipt["passed"]) and not self.far
+
+    @property
+    def beyond(self) -> list[str]:
+        """Return one phrase for each figure that is farther from the receipt's than another machine explains."""
+        then, now = self.values
+        return [f"`{name}`: the receipt has {then[name]}, here it is {now[name]}" for name in self.far]
 
     @property
     def differences(self) -> list[str]:
         """Return one phrase for each figure that is not what it was."""
-        then, now = self._values
+        then, now = self.values
         return [f"{name}: {then[name]} → {now[name]}" for name in now if name in then and then[name] != now[name]]
 
     @property
     def unrepeated(self) -> list[str]:
-        """Return the figures of this file that can't be found again without the model that it was made of."""
-        then, now = self._values
-        kinds = {name.rpartition(".")[0] for name in now} - {""}
+        """Return the figures that can't be found again without the model that the file was made of: its own among them.
+
+        Those of the other files that the receipt speaks of are none of this file's, and are left out.
+        """
+        then, now = self.values
+        others = [Path(name).stem for name in self.proof.receipt["subjects"] if name != self.proof.member]
+
+        def foreign(of: str) -> bool:
+            return any(stem == of or stem.endswith(f"-{of}") for stem in others)
+
+        kinds = {of for name in then if (of := name.rpartition(".")[0]) and not foreign(of)}
         return [
             name
             for name, value in then.items()
@@ -62,11 +82,12 @@ class Verification:
     @property
     def repeated(self) -> int:
         """Return how many figures were found again."""
-        then, now = self._values
+        then, now = self.values
         return sum(name in then for name in now)
 
     @property
-    def _values(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def values(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the figures that were recorded, and those that were found now."""
         recorded, found = self.proof.receipt["findings"], self.receipt["findings"]
         now = {each["name"]: each["value"] for each in found if each["value"] is not None}
         return {each["name"]: each["value"] for each in recorded}, now
@@ -75,7 +96,8 @@ class Verification:
 def verify(proof: Proof, path: Path, digest: str, registry: Registry, threads: int) -> Verification:
     """Run the check that *proof* came from again, on these very bytes."""
     use = proof.receipt["check"]
-    repeat = getattr(registry.find(use).cls, "repeat", None)
+    cls = registry.find(use).cls
+    repeat = getattr(cls, "repeat", None)
     if repeat is None:
         raise UsageError(f"`{use}` can't be repeated from a file and its receipt")
     for name, recorded in proof.receipt.get("evidence", {}).items():
@@ -93,7 +115,15 @@ def verify(proof: Proof, path: Path, digest: str, registry: Registry, threads: i
         "findings": [attrs.asdict(finding) for finding in findings],
         "subjects": {proof.member: digest},
     }
-    return Verification(proof, receipt, run.measured, tuple(run.messages))
+    result = Verification(proof, receipt, run.measured, tuple(run.messages))
+    then, now = result.values
+    far = getattr(cls, "beyond", _other)(then, now)
+    return attrs.evolve(result, far=tuple(far))
+
+
+def _other(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return every figure that is another one: for a check that does not say how far it may be off."""
+    return [name for name in now if name in then and then[name] != now[name]]
 
 
 def digest_of(path: Path) -> str:
@@ -104,7 +134,9 @@ def digest_of(path: Path) -> str:
 
 
 @contextmanager
-def proof_of(path: Path, digest: str, given: Path | None, store: Callable[[], Store | None]) -> Iterator[Proof]:
+def proof_of(
+    path: Path, digest: str, given: Path | None, store: Callable[[], Store | None], registry: Registry
+) -> Iterator[Proof]:
     """Give the receipt of *path*: the one that was *given*, one that lies beside the file, or the store's newest.
 
     A receipt beside the file lies in its folder or in a folder there. The store is opened when it is needed.
@@ -117,21 +149,28 @@ def proof_of(path: Path, digest: str, given: Path | None, store: Callable[[], St
         if found is not None:
             yield Proof(receipt, place.parent, found, f"`{place}`")
             return
-        strangers += [(name, known) for name, known in receipt["subjects"].items() if Path(name).name == path.name]
-    if strangers:
+        names = receipt["subjects"].items()
+        strangers.append(Stranger(receipt, place, next((n for n in names if Path(n[0]).name == path.name), None)))
+    named = next((each for each in strangers if each.namesake), None)
+    if named is not None and named.namesake is not None:
         raise StepError(
             f"`{path.name}` is not the file that was checked: its blake3 is {digest}, "
-            f"the receipt has {strangers[0][1]} for `{strangers[0][0]}`",
+            f"the receipt has {named.namesake[1]} for `{named.namesake[0]}`{named.apart(path, registry)}",
             hint="it was changed, cut short or built anew after the check; one byte is enough",
         )
     if given is not None:
-        raise StepError(f"the receipt `{given}` does not speak of `{path.name}` (blake3 {digest})")
+        [other] = strangers
+        raise StepError(
+            f"the receipt `{given}` does not speak of `{path.name}` (blake3 {digest}): it is of {other.subjects}"
+            f"{other.apart(path, registry)}"
+        )
     opened = store()
     kept = find_receipt(opened, digest) if opened is not None else None
     if opened is None or kept is None:
+        beside = "".join(f"; `{each.place}` is of {each.subjects}{each.apart(path, registry)}" for each in strangers)
         where = f"the store `{opened.root}` has none" if opened is not None else "there is no store here"
         raise UsageError(
-            f"no receipt of `{path.name}` (blake3 {digest[:16]}…) lies beside it, and {where}",
+            f"no receipt of `{path.name}` (blake3 {digest[:16]}…) lies beside it, and {where}{beside}",
             hint="name its receipt with `--receipt`, or the store that it was built in with `--store`; "
             "a changed file is another file",
         )
@@ -139,6 +178,29 @@ def proof_of(path: Path, digest: str, given: Path | None, store: Callable[[], St
     with opened.staging() as staging:
         opened.checkout(opened.tree(record.tree), staging / "receipt")
         yield Proof(receipt, staging / "receipt", str(_member(receipt, digest)), f"of {record.started}")
+
+
+@attrs.frozen
+class Stranger:
+    """Hold a receipt that does not know the file; ``namesake`` is the name and the digest of one of the same name."""
+
+    receipt: dict[str, Any]
+    place: Path
+    namesake: tuple[str, str] | None
+
+    @property
+    def subjects(self) -> str:
+        """Return the files that it speaks of."""
+        return ", ".join(f"`{Path(name).name}`" for name in self.receipt["subjects"]) or "no file"
+
+    def apart(self, path: Path, registry: Registry) -> str:
+        """Return, behind a semicolon, in what *path* differs from the file that was checked; nothing where unknown."""
+        try:
+            tell = getattr(registry.find(self.receipt["check"]).cls, "tell_apart", None)
+            said = tell(path, self.namesake[0] if self.namesake else None, self.place.parent) if tell else ""
+        except (ForgeError, KeyError, ValueError):  # a receipt of a check that is not here, or one that is damaged
+            said = ""
+        return f"; {said}" if said else ""
 
 
 def _given(path: Path) -> list[Path]:

@@ -35,7 +35,9 @@ def forge_eval(
     adapter = any(path.name == ADAPTER for path in model.files().values())
     if not files and not adapter and not any(path.name == MODEL for path in model.files().values()):
         return None
-    labels = read_labels(how.schema)
+    labels = read_labels(how.schema) if how.schema is not None else None
+    if how.grammar and labels is None:
+        raise StepError("a grammar holds replies to a schema, and there is none", hint="`--schema` names a JSON Schema")
     if files:
         return _of_gguf(_chosen(files, model, how.type), data, labels, how, run)
     if how.grammar:
@@ -69,17 +71,17 @@ def _merged(adapter: Artifact, inputs: Mapping[str, Artifact], run: Run, stack: 
     return forge.Artifact(adapter.name, folder)
 
 
-def _of_gguf(path: Path, data: Artifact, labels: Labels, how: Evaluation, run: Run) -> dict[str, Any]:
+def _of_gguf(path: Path, data: Artifact, labels: Labels | None, how: Evaluation, run: Run) -> dict[str, Any]:
     from forge_llm.check.local_model import LocalModel
 
     with LocalModel(path) as model:
         reader = model.reader(context=how.context, threads=run.threads)
-        grammar = model.grammar(labels.grammar()) if how.grammar else None
+        grammar = model.grammar(labels.grammar()) if labels is not None and how.grammar else None
         questions = _questions(data, model.render, model.encode, how, run)
         return _scored(questions, model, reader, grammar, labels, how, run)
 
 
-def _of_folder(model: Artifact, data: Artifact, labels: Labels, how: Evaluation, run: Run) -> dict[str, Any]:
+def _of_folder(model: Artifact, data: Artifact, labels: Labels | None, how: Evaluation, run: Run) -> dict[str, Any]:
     from forge_llm.chat_format import encode, render
     from forge_llm.check.reference import ReferenceModel
     from forge_llm.export.model_folder import MODEL, find_folder
@@ -105,8 +107,13 @@ class _Asked:
 
 
 def _questions(data: Artifact, render: Any, encode: Any, how: Evaluation, run: Run) -> list[_Asked]:
-    """Return the rows that can be asked, of many as many as *how* wants, drawn by their content."""
+    """Return the rows that can be asked, of many as many as *how* wants, drawn by their content.
+
+    Their answers must be such as the schema allows, where there is one.
+    """
     from forge_llm.chat_format import UnusableRow, prompt_of
+    from forge_llm.check.labels import read_labels
+    from forge_llm.check.wanted import require_some
 
     found = []
     for number, row in enumerate(data.rows().collect().iter_rows(named=True), start=1):
@@ -124,6 +131,11 @@ def _questions(data: Artifact, render: Any, encode: Any, how: Evaluation, run: R
         found.append((lot, _Asked(number, prompt, expected, ids)))
     if not found:
         raise StepError(f"`{data.name}` has no row that can be asked")
+    if how.schema is not None:
+        wanted = [(asked.row, asked.expected) for _, asked in found]
+        doubt = require_some(wanted, read_labels(how.schema), how.schema.name)
+        if doubt:
+            run.warn(doubt)
     chosen = sorted(found, key=lambda pair: pair[0])[: how.rows]
     return sorted((asked for _, asked in chosen), key=lambda asked: asked.row)
 
@@ -133,7 +145,7 @@ def _scored(
     words: LocalModel | ReferenceModel,
     model: Model,
     grammar: Grammar | None,
-    labels: Labels,
+    labels: Labels | None,
     how: Evaluation,
     run: Run,
 ) -> dict[str, Any]:

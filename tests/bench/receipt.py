@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TYPES = ("f16", "Q4_K_M")
+SCHEMA = forge.File("student.json", Path(__file__).parents[2] / "manifests/schemas/student.json")
 SHARED = (
     "你是一名校园心理助理。阅读下面学生的倾诉，判断其心理状态，只输出一个JSON对象，包含四个键：depression_level（0到3的整数）、"
     "anxiety_level（0到3的整数）、risk_flag（none、suicidal、self_harm、violence之一）、student_distress_score（0到9的整数）。"
@@ -65,7 +66,7 @@ def main() -> None:
             setattr(gguf_check, name, timed(getattr(gguf_check, name), part, spent))
         begun, cpu = time.perf_counter(), cpu_seconds()
         check = gguf_check.GgufCheck(
-            types=TYPES, rows=count, reference_rows=max(1, count // 3), context=2048, max_tokens=REPLY
+            schema=SCHEMA, types=TYPES, rows=count, reference_rows=max(1, count // 3), context=2048, max_tokens=REPLY
         )
         found = {each.name: each.value for each in check.check(inputs, out, run)}
         seconds, used = time.perf_counter() - begun, cpu_seconds() - cpu
@@ -149,7 +150,7 @@ def answer(path: Path, inputs: list[str]) -> list[str]:
 
     with LocalModel(path) as model:
         reader = model.reader(context=2048, threads=os.cpu_count() or 1)
-        grammar = model.grammar(read_labels(None).grammar())
+        grammar = model.grammar(read_labels(SCHEMA).grammar())
         said = []
         for text in inputs:
             prompt = model.render([{"role": "user", "content": f"{SHARED}\n{text}"}], generate=True)

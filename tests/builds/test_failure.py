@@ -80,6 +80,7 @@ def test_a_failed_check_shows_the_figure_beside_its_bound(toy):
     )
     result = toy.build()
     assert (1, "failed") == (result.exit_code, result.statuses["bound"])
+    assert "check `bound` failed: 1 of 1 bounds is broken" in result.stderr
     assert "letters: 4, required 5" in result.stderr
     shown = toy.forge("show", "forge.toml", "bound")
     assert (2, True) == (shown.exit_code, "letters" in shown.stdout)

@@ -21,8 +21,19 @@ class Fit:
         (out / "metrics.json").write_text('{"loss": %s}' % (1 / self.rank))
 
 
+@attrs.frozen
+class Right:
+    """Check nothing, by a schema."""
+
+    schema: forge.File
+
+    def check(self, inputs, out, run):
+        return [forge.Finding("right", True)]
+
+
 @forge.hookimpl
 def forge_register(register):
+    register.check("right", Right, version="1", inputs=("model",))
     register.trainer("fit", Fit, version="1", inputs=("data",))
 
 
@@ -37,6 +48,7 @@ def forge_eval(model, inputs, data, how, run):
         "rank": int((model.path / "toy.model").read_text()),
         "inputs": ",".join(inputs),
         "system": how.system,
+        "schema": how.schema.read_text().strip() if how.schema else None,
     }
 '''
 
@@ -49,6 +61,12 @@ MANIFEST = """
     use = "toyfit.fit"
     from = { data = "rows" }
     """
+CHECK = """
+[checks.right{number}]
+use = "toyfit.right"
+from = {{ model = "fit" }}
+schema = "{name}.json"
+"""
 SWEEP = """
     [trainers.fit.sweep]
     rank = [1, 2]
@@ -65,6 +83,12 @@ def project(tmp_path_factory):
     project.write("rows.jsonl", '{"a": 1}\n{"a": 2}\n{"a": 3}\n')
     project.manifest(MANIFEST)
     project.manifest(MANIFEST + SWEEP, "swept.toml")
+    project.write("one.json", "1")
+    project.write("two.json", "2")
+    for number, name in enumerate(("one", "two")):
+        known = project.root / f"check{number - 1}.toml"
+        before = known.read_text() if number else project.root.joinpath("forge.toml").read_text()
+        project.manifest(before + CHECK.format(number=number, name=name), f"check{number}.toml")
     assert 0 == project.build().exit_code
     assert 0 == project.forge("build", "swept.toml").exit_code
     return project
@@ -74,7 +98,7 @@ def test_a_step_is_scored_on_a_step_s_table(project):
     found = project.forge("eval", "forge.toml", "fit", "--data", "rows", "--rows", "2", "--system", "me", "--json")
     assert 0 == found.exit_code, found.stderr
     document = json.loads(found.stdout)
-    assert {"rows": 2, "rank": 1, "inputs": "data", "system": "me"} == document["figures"]
+    assert {"rows": 2, "rank": 1, "inputs": "data", "system": "me", "schema": None} == document["figures"]
     assert {"too odd": 2} == document["dropped"]
 
 
@@ -104,3 +128,19 @@ def test_a_point_of_a_sweep_and_the_best_are_scored(project):
 def test_what_can_t_be_scored_is_told(project, arguments, said):
     found = project.forge("eval", "forge.toml", *arguments)
     assert (2, True) == (found.exit_code, said in found.stderr), found.stderr
+
+
+@pytest.mark.parametrize(
+    ("manifest", "schema", "said"),
+    [
+        ("forge.toml", None, "replies are judged as text, by no schema; `--schema` names one"),
+        ("check0.toml", "1", "replies are judged by `one.json`, the schema of `right0`"),
+        ("check1.toml", None, "replies are judged as text, by no schema: the checks name 2;"),
+    ],
+)
+def test_the_schema_of_the_manifest_s_checks_is_taken_where_it_is_one(project, manifest, schema, said):
+    found = project.forge("eval", manifest, "fit", "--data", "rows", "--json")
+    assert (schema, True) == (json.loads(found.stdout)["figures"]["schema"], said in found.stderr)
+    given = project.forge("eval", manifest, "fit", "--data", "rows", "--json", "--schema", "two.json")
+    document = json.loads(given.stdout)
+    assert ("2", "two.json") == (document["figures"]["schema"], document["schema"])

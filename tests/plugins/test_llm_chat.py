@@ -61,6 +61,22 @@ def test_what_is_no_model_is_left_to_others(exported, tmp_path):
     assert open_chat(tmp_path / "notes.txt", None) is None
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (0, "it is empty"),
+        (None, "it is no GGUF file: its first four bytes are not `GGUF`"),
+        (1000, "its header is damaged or cut short"),
+        (-1000, "it is cut short: it has "),
+    ],
+)
+def test_a_file_that_can_not_be_loaded_is_told_why(exported, tmp_path, capsys, size, said):
+    path, data = tmp_path / "broken.gguf", (exported / "gguf/tiny-Q4_K_M.gguf").read_bytes()
+    path.write_bytes(b"<html>not found</html>" if size is None else data[:size])
+    assert 1 == run(["chat", str(path), "-m", "Hello"])
+    assert f"llama.cpp can't load `broken.gguf`: {said}" in capsys.readouterr().err
+
+
 def test_an_adapter_answers_as_the_model_it_becomes_when_merged(exported):
     merged = FolderChat(exported / "merged", longest=6)
     chat = open_chat(exported / "adapter", None, exported / "base")

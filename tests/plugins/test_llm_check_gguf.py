@@ -234,10 +234,74 @@ def test_rows_that_can_not_be_asked_are_dropped_by_reason(check, tmp_path):
     import polars as pl
 
     texts = ["short", "", "long " * 600]
-    forge.write_rows(pl.DataFrame([{"instruction": text, "output": "{}"} for text in texts]), tmp_path / "table")
+    forge.write_rows(
+        pl.DataFrame([{"instruction": text, "output": '{"mood": 0, "flag": "high"}'} for text in texts]),
+        tmp_path / "table",
+    )
     found = check(data=tmp_path / "table", reference_rows=0)
     assert found["rows"].value == 1
     assert check.last.drops == {"empty turn": 1, "longer than the context": 1}
+
+
+def answers_table(folder, *answers):
+    import polars as pl
+
+    rows = [{"instruction": f"row {number}", "output": json.dumps(a)} for number, a in enumerate(answers)]
+    forge.write_rows(pl.DataFrame(rows), folder)
+    return folder
+
+
+GOOD, BAD = {"mood": 0, "flag": "none"}, {"mood": 0, "flag": "maybe"}
+SAID = '2 of {} held-out answers are not what `labels.json` allows: row {} `flag` = "maybe"'
+
+
+def test_a_schema_that_allows_none_of_the_answers_is_refused_by_the_first_of_them(check, tmp_path):
+    with pytest.raises(forge.StepError) as caught:
+        check(data=answers_table(tmp_path / "table", BAD, BAD))
+    assert caught.value.message == SAID.format(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "state", "said"),
+    [
+        ((BAD, BAD), "bad", SAID.format(2, 1)),
+        ((GOOD, BAD, BAD), "doubtful", SAID.format(3, 2)),
+        ((GOOD, GOOD), "good", "all 2 are what `labels.json` allows"),
+    ],
+)
+def test_the_answers_are_held_against_the_schema_before_anything_is_trained(
+    exported, schema, tmp_path, answers, state, said
+):
+    found = looked(exported, answers_table(tmp_path / "table", *answers), tmp_path, schema=schema)
+    assert (state, said) == (found["answers"].state, found["answers"].message)
+
+
+def test_a_bound_on_a_type_that_is_not_made_is_found_before_anything_is_trained(exported, rows, tmp_path):
+    found = looked(exported, rows, tmp_path, require={"Q5_K_M.top1": 0.5})
+    said = ("bad", "`require` bounds `Q5_K_M.top1`, and there is no file of `Q5_K_M`", "there is `f16`, `Q4_K_M`")
+    assert said == (found["types"].state, found["types"].message, found["types"].hint)
+    assert "good" == found["prompt ids"].state
+    assert "types" not in looked(exported, rows, tmp_path, require={"Q4_K_M.top1": 0.5})
+
+
+def looked(exported, data, tmp_path, **options):
+    inputs = {"gguf": exported / "gguf", "reference": exported / "merged", "data": data}
+    artifacts = {name: forge.Artifact(name, path) for name, path in inputs.items()}
+    run = forge.LocalRun(scratch=tmp_path)
+    return {each.what: each for each in GgufCheck(**options).preflight(artifacts, tmp_path, run)}
+
+
+def test_some_answers_that_the_schema_does_not_allow_are_warned_of(check, tmp_path):
+    check(data=answers_table(tmp_path / "table", GOOD, BAD, BAD), types=("f16",), rows=1, reference_rows=0)
+    assert SAID.format(3, 2) in check.last.messages
+
+
+def test_an_accuracy_below_that_of_the_commonest_answer_is_warned_of(check, tmp_path):
+    table = answers_table(tmp_path / "table", *[{"mood": 3, "flag": "high"}] * 2)
+    found = check(data=table, types=("f16",), rows=2, reference_rows=0)
+    assert 1.0 == found["accuracy_of_commonest"].value > found["f16.accuracy"].value
+    said = "the accuracy of `f16` is below what always saying the commonest answer reaches: "
+    assert [message for message in check.last.messages if message.startswith(said)]
 
 
 def test_replies_that_are_text_have_a_receipt_too(check, tmp_path):
@@ -246,13 +310,13 @@ def test_replies_that_are_text_have_a_receipt_too(check, tmp_path):
     said = (("你是谁？", "我是阿渡。"), ("Who goes there?", "Nay, answer me."), ("去哪里？", "过河。"))
     talk = [{"conversation": [{"role": "user", "text": a}, {"role": "assistant", "text": b}]} for a, b in said]
     forge.write_rows(pl.DataFrame(talk), tmp_path / "talk")
-    found = check(
-        data=tmp_path / "talk", form="text", schema=None, require={"Q4_K_M.top1_answers": 0.2, "f16.perplexity": 1e9}
-    )
+    found = check(data=tmp_path / "talk", schema=None, require={"Q4_K_M.top1_answers": 0.2, "f16.perplexity": 1e9})
     assert {} == failed(found)
     assert found["f16.perplexity"].value == pytest.approx(math.exp(found["f16.answer_loss"].value), rel=1e-4)
     assert found["f16.answer_loss"].value == pytest.approx(found["reference.answer_loss"].value, rel=0.1)
-    assert not [name for name in found if "json" in name or "mae" in name]
+    assert not [name for name in found if "json" in name or "mae" in name or "accuracy" in name]
+    asked = json.loads((check.out / "check.json").read_text())
+    assert (None, False) == (asked["labels"], asked["grammar"])
 
 
 def test_a_corrupted_template_is_named(check, exported, tmp_path):
@@ -374,12 +438,14 @@ def test_a_file_that_is_cut_short_is_refused_by_name(check, exported, tmp_path):
     folder = copies(exported, tmp_path, "f16")
     path = folder / "tiny-f16.gguf"
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(forge.StepError, match=r"llama.cpp can't load `tiny-f16\.gguf`: "):
+    with pytest.raises(
+        forge.StepError, match=r"llama.cpp can't load `tiny-f16\.gguf`: it is cut short: it has [0-9,]+"
+    ):
         check(folder, reference_rows=0)
 
 
-def test_hot_sampling_never_leaves_the_range(model, reader):
-    labels = read_labels(None)
+def test_hot_sampling_never_leaves_the_range(model, reader, schema):
+    labels = read_labels(schema)
     grammar = model.grammar(labels.grammar())
     prompt = model.encode(model.render([{"role": "user", "content": "12 12 12"}], generate=True))
     texts = set()

@@ -1,17 +1,19 @@
 """What a reply must be, read from a JSON Schema; and the figures of replies."""
 
 import json
+from pathlib import Path
 
 import attrs
 import pytest
 
 import forge
-from forge_llm.check.figures import Reply, figures, judge, macro_f1, names
+from forge_llm.check.figures import Reply, below_commonest, figures, judge, macro_f1, names
 from forge_llm.check.gguf_check import GgufCheck
 from forge_llm.check.labels import read_labels
 
 GOOD = {"depression_level": 1, "anxiety_level": 0, "risk_flag": "none", "student_distress_score": 9}
-STUDENT = read_labels(None)
+SCHEMA = forge.File("student.json", Path(__file__).parents[2] / "manifests/schemas/student.json")
+STUDENT = read_labels(SCHEMA)
 
 
 def schema_file(tmp_path, schema):
@@ -48,6 +50,21 @@ def test_a_label_is_in_range_or_it_is_not(change, in_range):
     assert in_range == STUDENT.in_range({**GOOD, **change})
 
 
+@pytest.mark.parametrize(
+    ("answer", "objection"),
+    [
+        (json.dumps(GOOD), ""),
+        ("very sad", "is no JSON object"),
+        ("{}", "has no `depression_level`"),
+        (json.dumps({**GOOD, "risk_flag": "neutral"}), '`risk_flag` = "neutral"'),
+        (json.dumps({**GOOD, "anxiety_level": 4}), "`anxiety_level` = 4"),
+        (json.dumps({**GOOD, "mood": 4}), "has `mood`, which the schema does not name"),
+    ],
+)
+def test_what_is_not_allowed_is_told_by_key_and_value(answer, objection):
+    assert objection == STUDENT.objection(answer)
+
+
 def test_a_missing_key_is_not_in_range():
     assert not STUDENT.in_range({key: value for key, value in GOOD.items() if key != "risk_flag"})
 
@@ -74,6 +91,9 @@ def test_open_bounds_become_closed_ones(tmp_path):
         (an_object(a={"type": "string", "pattern": "x"}), "`a` in `labels.json` has `pattern`, which is not checked"),
         (an_object(a={"type": "array"}), "`a` in `labels.json` must be one of integer, number, string, boolean"),
         ({**an_object(a={"type": "string"}), "required": ["b"]}, "must require at least one of its properties"),
+        (an_object(a={"type": "integer", "minimum": 9, "maximum": 3}), "allows no value: its minimum 9 is above 3"),
+        (an_object(a={"type": "number", "minimum": 0.2, "maximum": 0.1}), "allows no value: its minimum 0.2 is above"),
+        (an_object(a={"type": "string", "minLength": 3, "maxLength": 2}), "allows no value: its minLength 3 is above"),
     ],
 )
 def test_a_schema_that_says_more_than_is_checked_is_refused(tmp_path, schema, message):
@@ -110,18 +130,18 @@ def test_a_range_that_no_grammar_holds_is_refused_unless_none_is_wanted(tmp_path
 )
 def test_a_bound_on_nothing_is_refused_before_anything_runs(require, message):
     with pytest.raises(ValueError, match=r"figure|bound|type") as caught:
-        GgufCheck(require=require)
+        GgufCheck(require=require, schema=SCHEMA)
     assert str(caught.value) == message
 
 
 def test_a_bound_on_what_depends_on_the_machine_is_refused():
     with pytest.raises(ValueError, match="how fast a machine is, and how much it holds, is measured"):
-        GgufCheck(require={"tokens_per_second": 20.0})
+        GgufCheck(schema=SCHEMA, require={"tokens_per_second": 20.0})
 
 
 def test_a_bound_on_agreement_needs_rows_to_agree_on():
     with pytest.raises(ValueError, match="needs `reference_rows` above 0"):
-        GgufCheck(require={"agreement": 0.9}, reference_rows=0)
+        GgufCheck(schema=SCHEMA, require={"agreement": 0.9}, reference_rows=0)
 
 
 def test_figures_are_at_least_distances_at_most_and_facts_equal_to_their_bound():
@@ -178,8 +198,27 @@ def test_replies_without_labels_are_counted_as_text():
     found = figures([reply("yes", "no", "yes"), reply("yes", "yes", "no"), reply("yes")], None)
     assert {"stopped": 1.0, "distinct_replies": 1, "agreement": 0.5} == found
     assert not [name for name in names(None) if "json" in name or "accuracy" in name]
-    with pytest.raises(ValueError, match="there is no figure `json_valid`"):
-        GgufCheck(form="text", require={"json_valid": 1.0})
+
+
+@pytest.mark.parametrize("form", [None, "text"])
+@pytest.mark.parametrize(
+    "name", ["json_valid", "label_in_range", "accuracy", "f16.macro_f1", "mae", "level_accuracy", "stopped_free"]
+)
+def test_a_bound_on_labels_without_a_schema_is_refused_before_anything_runs(form, name):
+    with pytest.raises(ValueError, match=f"`{name}` is a figure of labels, and no `schema` says what they are"):
+        GgufCheck(form=form, require={name: 1.0})
+
+
+def test_without_a_schema_replies_are_text():
+    GgufCheck(require={"f16.top1_answers": 0.9, "agreement": 0.5})
+    with pytest.raises(ValueError, match='`form = "labels"` needs a `schema`'):
+        GgufCheck(form="labels")
+
+
+def test_whose_accuracy_is_below_that_of_the_commonest_answer():
+    values = {"accuracy_of_commonest": 0.5, "f16.accuracy": 0.5, "Q4_K_M.accuracy": 0.4, "f16.mood_accuracy": 0.1}
+    assert ["Q4_K_M"] == below_commonest(values)
+    assert [] == below_commonest({"f16.accuracy": 0.4, "accuracy_of_commonest": None})
 
 
 def test_with_nothing_to_measure_on_a_figure_is_none():

@@ -26,7 +26,7 @@ def given(tmp_path, exported):
     schema = forge.File("schema.json", tmp_path / "schema.json")
 
     def score(form, inputs=("base",), **how):
-        how = forge.Evaluation(schema=schema, max_tokens=8, **{"rows": 4, **how})
+        how = forge.Evaluation(**{"schema": schema, "max_tokens": 8, "rows": 4, **how})
         made_of = {name: artifacts[name] for name in inputs}
         return forge_eval(artifacts[form], made_of, forge.Artifact("data", tmp_path / "data"), how, run)
 
@@ -60,3 +60,10 @@ def test_one_file_of_several_and_the_base_of_an_adapter_must_be_known(given):
         score("gguf")
     with pytest.raises(forge.StepError, match="`adapter` is an adapter, and its base is not known"):
         score("adapter", inputs=())
+
+
+def test_without_a_schema_replies_are_judged_as_text(given):
+    score, _ = given
+    assert {"rows", "stopped", "distinct_replies"} == set(score("gguf", type="f16", schema=None))
+    with pytest.raises(forge.StepError, match="a grammar holds replies to a schema, and there is none"):
+        score("gguf", type="f16", schema=None, grammar=True)

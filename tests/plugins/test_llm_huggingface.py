@@ -178,3 +178,10 @@ def test_llamafactory_is_refused_what_it_can_not_load(made, tmp_path):
         export(Model(template="qwen"), tmp_path / "out", tmp_path, model=made["adapter"])
     with pytest.raises(forge.StepError, match=r"holds neither `config.json` nor `adapter_config.json`"):
         export(Model(template="qwen"), tmp_path / "again", tmp_path, model=made["rows"])
+
+
+def test_the_card_says_whose_accuracy_is_below_that_of_the_commonest_answer(made, tmp_path):
+    values = {"accuracy_of_commonest": 0.5, "f16.accuracy": 0.5, "Q4_K_M.accuracy": 0.4}
+    write(made["receipt"].path / "receipt.json", {"findings": [{"name": n, "value": v} for n, v in values.items()]})
+    card = export(STEP, tmp_path / "out", tmp_path, model=made["model"], receipt=made["receipt"])["README.md"].decode()
+    assert "The accuracy of `Q4_K_M` is below what always saying the commonest answer reaches." in card.splitlines()

@@ -222,3 +222,15 @@ def test_stops_are_the_marks_that_end_a_turn(tokenizer_of):
         "words": ["<|im_end|>", "### User:"],
         "system inside the last turn": ["<|im_end|>"],
     }
+
+
+def test_a_type_that_is_not_made_is_found_before_anything_is_trained(tmp_path):
+    (tmp_path / "toy-Q4_K_M.gguf").touch()
+    (tmp_path / "toy-f16.gguf").touch()
+    inputs = {"gguf": forge.Artifact("gguf", tmp_path)}
+    run = forge.LocalRun(scratch=tmp_path)
+    [notice] = Ollama().preflight(inputs, tmp_path, run)
+    assert ("good", "`toy-Q4_K_M.gguf` is taken") == (notice.state, notice.message)
+    with pytest.raises(forge.StepError, match="holds no `Q5_K_M` file") as caught:
+        Ollama(type="Q5_K_M").preflight(inputs, tmp_path, run)
+    assert "it holds `toy-Q4_K_M.gguf`, `toy-f16.gguf`" == caught.value.hint

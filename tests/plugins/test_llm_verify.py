@@ -8,6 +8,7 @@ import pytest
 import forge
 from forge.cli.app import run
 from forge.run.verbs import evidence_of, receipt_of
+from forge_llm.check.tolerance import alike
 
 pytestmark = pytest.mark.slow
 ANSWERS = {"我睡不着": '{"mood": 1, "flag": "none"}', "I cry all day": '{"mood": 3, "flag": "high"}'}
@@ -72,10 +73,104 @@ def test_a_file_proves_itself_with_its_receipt_alone(sent, capsys):
     assert 0 == code, err
     found = json.loads(out)
     assert [] == found["differences"]
-    assert ["Q4_K_M.weights_equal"] == found["unrepeated"]
+    assert ([], True) == (found["beyond"], found["passed"])
+    assert ["Q4_K_M.weights_equal"] == [name for name in found["unrepeated"] if not name.startswith("reference.")]
+    assert "reference.accuracy" in found["unrepeated"]
     values = {finding["name"]: finding["value"] for finding in found["receipt"]["findings"]}
     assert {"Q4_K_M.kl", "Q4_K_M.top1_answers", "Q4_K_M.agreement", "Q4_K_M.accuracy"} <= values.keys()
     assert found["measured"]["Q4_K_M.peak_memory_mb"] > 25
+
+
+def test_figures_that_were_changed_in_the_receipt_are_named_with_both_values(sent, capsys):
+    path = sent / "receipt/receipt.json"
+    receipt = json.loads(path.read_text())
+    changed = {"f16.accuracy": 9.5, "f16.perplexity": 1.01, "f16.answer_loss": None}
+    for finding in receipt["findings"]:
+        if finding["name"] in changed:
+            changed[finding["name"]] = (finding["value"], changed[finding["name"]])
+            finding["value"] = changed[finding["name"]][1]
+    path.write_text(json.dumps(receipt))
+    code, out, _ = said(capsys, "verify", str(sent / "tiny-f16.gguf"))
+    assert 1 == code
+    assert "farther from the receipt than another machine explains" in out
+    for name, (was, is_now) in changed.items():
+        assert f"`{name}`: the receipt has {is_now}, here it is {was}" in out
+
+
+def change(path, find, replace):
+    data = path.read_bytes()
+    assert (True, len(find)) == (find in data, len(replace))
+    path.write_bytes(data.replace(find, replace))
+
+
+@pytest.mark.parametrize(
+    ("find", "replace", "told"),
+    [
+        (b"assistant", b"assistent", "what differs: the chat template"),
+        (None, None, "chat template, end token and tokenizer are as they were; its tensors or other metadata are not"),
+    ],
+)
+@pytest.mark.parametrize("name", ["tiny-Q4_K_M.gguf", "other.gguf"])
+def test_a_changed_file_is_told_whose_receipt_there_is_and_what_differs(sent, capsys, name, find, replace, told):
+    path = (sent / "tiny-Q4_K_M.gguf").rename(sent / name)
+    if find:
+        change(path, find, replace)
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    code, _, err = said(capsys, "verify", str(path))
+    assert ((2 if name == "other.gguf" else 1), True) == (code, told in err), err
+    if name == "other.gguf":
+        assert "receipt.json` is of `tiny-f16.gguf`, `tiny-Q4_K_M.gguf`" in err
+        code, _, err = said(capsys, "verify", str(path), "--receipt", str(sent / "receipt"))
+        assert (1, True) == (code, "does not speak of `other.gguf`" in err and told in err)
+
+
+def test_an_end_token_and_a_file_cut_short_are_told_apart(sent, capsys):
+    import struct
+
+    path = sent / "tiny-f16.gguf"
+    key = b"tokenizer.ggml.eos_token_id" + struct.pack("<I", 4)
+    change(path, key + struct.pack("<I", 2), key + struct.pack("<I", 5))
+    code, _, err = said(capsys, "verify", str(path))
+    assert (1, True) == (code, "what differs: the end token (5, it was 2)" in err), err
+    path.write_bytes(path.read_bytes()[:-1000])
+    code, _, err = said(capsys, "verify", str(path))
+    assert (1, True) == (code, "it is cut short: it has " in err), err
+
+
+@pytest.mark.parametrize(
+    ("name", "then", "now", "rows", "same"),
+    [
+        ("rows", 24, 23, 24, False),
+        ("accuracy_of_commonest", 0.5, 0.500002, 24, False),
+        ("template_equal", True, False, 24, False),
+        ("template_equal", False, True, 24, True),
+        ("accuracy", 0.5, 0.58, 24, True),
+        ("accuracy", 0.5, 0.59, 24, False),
+        ("accuracy", 0.333, 0.95, 3, False),
+        ("mood_accuracy", 0.5, 0.52, 1000, True),
+        ("mood_accuracy", 0.5, 0.53, 1000, False),
+        ("macro_f1", 0.5, 0.7, 24, True),
+        ("macro_f1", 0.5, 0.8, 24, False),
+        ("answer_loss", 2.0, 2.1, 24, True),
+        ("answer_loss", 2.0, 2.2, 24, False),
+        ("perplexity", 20.0, 22.0, 24, True),
+        ("perplexity", 20.0, 30.0, 24, False),
+        ("perplexity", -1.0, 30.0, 24, False),
+        ("kl", 0.0001, 0.004, 24, True),
+        ("kl", 0.1, 0.2, 24, False),
+        ("mae", 1.0, 1.3, 24, True),
+        ("mae", 1.0, 1.4, 24, False),
+        ("top1", 0.9, 0.93, 24, True),
+        ("top1", 0.9, 0.95, 24, False),
+        ("distinct_replies", 5, 7, 24, True),
+        ("distinct_replies", 5, 8, 24, False),
+        ("accuracy", "0.5", 0.5, 24, False),
+        ("accuracy", None, 0.5, 24, False),
+    ],
+)
+def test_a_figure_may_differ_by_what_another_machine_explains(name, then, now, rows, same):
+    assert same == alike(name, then, now, rows)
 
 
 def test_what_a_person_reads_names_the_file_and_the_figures(sent, capsys):

@@ -87,7 +87,7 @@ def repeat_check(file: Path, member: str, folder: Path, run: forge.Run) -> list[
         )
     content = json.loads((folder / CHECK).read_text(encoding="utf-8"))
     kind, entry = _entry(content["files"], member)
-    labels = labels_of(content["labels"]) if content["labels"] is not None else None
+    labels = labels_of(content["labels"], CHECK) if content["labels"] is not None else None
     rules = labels.grammar() if labels is not None and content["grammar"] else None
     asking = Asking(labels, rules, content["max_tokens"], content["context"])
     facts = Facts()

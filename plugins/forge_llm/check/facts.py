@@ -54,7 +54,7 @@ class Known:
 def know(model: LocalModel, ends: Sequence[int]) -> Known:
     """Take down what a file says of itself, once it was compared with its model."""
     header = read_header(model.path)
-    return Known(_digest(model.template), _digest([header.get(key) for key in (TOKENS, MERGES, CUTS)]), tuple(ends))
+    return Known(digest_of(model.template), digest_of([header.get(key) for key in (TOKENS, MERGES, CUTS)]), tuple(ends))
 
 
 def compare_known(model: LocalModel, known: Known, facts: Facts) -> None:
@@ -147,5 +147,6 @@ def _merges(folder: Path) -> list[str]:
     return [" ".join(pair) for pair in _pairs(folder)]
 
 
-def _digest(value: Any) -> str:
+def digest_of(value: Any) -> str:
+    """Return what `Known` holds of a value, which stays out of a receipt itself."""
     return blake2b(json.dumps(value, ensure_ascii=False).encode(), digest_size=16).hexdigest()

@@ -48,13 +48,16 @@ MEASURED = ("tokens_per_second", "prompt_tokens_per_second", "seconds_per_row", 
 """What differs from machine to machine: it lies in the run record, not in the receipt."""
 
 ROWS = "rows"
+COMMONEST = "accuracy_of_commonest"
+"""What a model reaches that always says the commonest labels."""
+BELOW = "below what always saying the commonest answer reaches"
 DISTINCT = "distinct_replies"
 """How many different labellings were said: 1 is a model that says the same to everybody."""
 ACCURACY, F1, MAE = "_accuracy", "_f1", "_mae"
 """Endings of the figures of single labels: shares, and a mean distance of integers (less is better)."""
 DISTANCES = ("mae", "mae_free")
 """Mean distances over all integer labels."""
-_OF_LABELS = ("json_valid", "keys_exact", "label_in_range", "accuracy", "macro_f1")
+_OF_LABELS = ("json_valid", "keys_exact", "label_in_range", "accuracy", "macro_f1", "mae")
 
 
 @attrs.frozen
@@ -87,6 +90,11 @@ def is_share(name: str) -> bool:
     return name in (*SHARES, *POSITIONS) or name.endswith((ACCURACY, F1))
 
 
+def _of_labels(name: str) -> bool:
+    """Say whether a figure is there only where replies are labels."""
+    return name.startswith(_OF_LABELS) or name.endswith(("_free", ACCURACY, F1, MAE))
+
+
 def check_bounds(require: Mapping[str, Bound], labels: Labels | None) -> None:
     """Raise `ValueError` for a bound on nothing, and for one that no figure can be compared with.
 
@@ -95,6 +103,11 @@ def check_bounds(require: Mapping[str, Bound], labels: Labels | None) -> None:
     known = names(labels)
     for full, bound in require.items():
         name = full.rpartition(".")[2]
+        if labels is None and name not in known and _of_labels(name):
+            raise ValueError(
+                f"`{full}` is a figure of labels, and no `schema` says what they are; "
+                "name the JSON Schema of the answers, or leave the bound out: without a schema replies are text"
+            )
         if name not in known:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"there is {', '.join(f'`{k}`' for k in known)}"
@@ -148,7 +161,7 @@ def figures(replies: Sequence[Reply], labels: Labels | None) -> dict[str, float 
             _distance(pairs, field.name) for field in labels.fields if field.kind == "integer"
         )
     found["stopped_free"] = _share(reply.free_stopped for reply in replies)
-    found["accuracy_of_commonest"] = _equal([(each, _commonest(wanted, labels.names)) for each in wanted], labels.names)
+    found[COMMONEST] = _equal([(each, _commonest(wanted, labels.names)) for each in wanted], labels.names)
     found["agreement"] = _equal(compared, labels.names)
     found[DISTINCT] = len({json.dumps(each, sort_keys=True) for each in held})
     pairs = list(zip(wanted, held, strict=True))
@@ -159,6 +172,13 @@ def figures(replies: Sequence[Reply], labels: Labels | None) -> dict[str, float 
         if field.kind == "integer":
             found[field.name + MAE] = _distance(pairs, field.name)
     return {name: None if value is None else round(value, 6) for name, value in found.items()}
+
+
+def below_commonest(values: Mapping[str, Any]) -> list[str]:
+    """Return whose accuracy (``Q4_K_M``, ``reference``) is below what always saying the commonest answer reaches."""
+    least = values.get(COMMONEST)
+    whose = {name.removesuffix(".accuracy"): value for name, value in values.items() if name.endswith(".accuracy")}
+    return [of for of, value in whose.items() if least is not None and value is not None and value < least]
 
 
 def macro_f1(pairs: Sequence[tuple[dict[str, Any] | None, dict[str, Any] | None]], key: str) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from attrs.validators import ge, gt, optional
@@ -11,12 +11,15 @@ import forge
 from forge import StepError
 from forge_llm.check.evidence import Evidence, repeat_check
 from forge_llm.check.facts import Facts, compare_header, know, token_name
-from forge_llm.check.figures import check_bounds
+from forge_llm.check.figures import BELOW, COMMONEST, below_commonest, check_bounds
 from forge_llm.check.gguf_choice import REFERENCE, WHOLE, Exported, choose, of_bound
-from forge_llm.check.labels import labels_of, read_schema
+from forge_llm.check.labels import read_labels, read_schema
 from forge_llm.check.local_model import LocalModel
 from forge_llm.check.measuring import Asking, ask_file, ask_reference, findings_of
 from forge_llm.check.questions import draw, read_questions
+from forge_llm.check.stranger import tell_apart
+from forge_llm.check.tolerance import beyond
+from forge_llm.check.wanted import require_some
 from forge_llm.check.weights import compare_files, compare_with_model
 from forge_llm.export.gguf_files import canonical
 from forge_llm.export.model_folder import MODEL, find_folder
@@ -25,6 +28,8 @@ from forge_llm.threads import wait_asleep
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from forge_llm.check.asking import Question
 
 
 def _canonical(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -36,8 +41,8 @@ class GgufCheck:
     """Run GGUF files on held-out rows through their embedded templates, and state how good each is.
 
     Each file of *types* (all, where none is named) is compared with the 16-bit file beside it, and that one with the
-    reference, the model that both were made of. Replies are greedy; with ``form = "labels"`` they are JSON by
-    *schema*, held to it by a *grammar*, and figures that end in ``_free`` are of replies without it.
+    reference, the model that both were made of. Replies are greedy. With a *schema* they are labels: JSON by it, held
+    to it by a *grammar*, and figures that end in ``_free`` are of replies without it; without one they are text.
     *rows* are asked of each file, *reference_rows* of them of the reference, which is slower; token ids are compared
     over the whole table.
     *require* gives bounds, of every file (``accuracy``) or of one (``Q4_K_M.accuracy``, ``reference.accuracy``): at
@@ -48,7 +53,7 @@ class GgufCheck:
 
     require: dict[str, float | bool] = attrs.field(factory=dict)
     types: tuple[str, ...] = attrs.field(default=(), converter=_canonical)
-    form: Literal["labels", "text"] = "labels"
+    form: Literal["labels", "text"] | None = None
     rows: int = attrs.field(default=24, validator=gt(0))
     reference_rows: int = attrs.field(default=8, validator=ge(0))
     max_tokens: int = attrs.field(default=96, validator=gt(0))
@@ -63,6 +68,8 @@ class GgufCheck:
     def __attrs_post_init__(self) -> None:
         if self.form == "text" and self.schema is not None:
             raise ValueError('`schema` describes labels, and `form = "text"` has none')
+        if self.form == "labels" and self.schema is None:
+            raise ValueError('`form = "labels"` needs a `schema` that says what they are; without one replies are text')
         asking = self._asking()
         check_bounds(self.require, asking.labels)
         for name in self.require:
@@ -81,13 +88,14 @@ class GgufCheck:
         folder = find_folder(inputs["reference"], MODEL)
         reference = ReferenceModel(folder, threads=self.threads or run.threads)
         files = choose(inputs["gguf"], self.types)
-        self._check_names(files)
+        self.check_names(files)
         room = self.context - self.max_tokens
         table = read_questions(
             inputs["data"], reference.tokenizer, reference.ends_known, system=self.system, room=room, run=run
         )
+        self._hold_answers(table, asking, run)
         questions = draw(table, self.rows, self.seed)
-        evidence = Evidence(asking, read_schema(self.schema) if self.form == "labels" else None, dict(self.require))
+        evidence = Evidence(asking, read_schema(self.schema) if self.schema else None, dict(self.require))
         total = len(questions) * len(files) + min(self.reference_rows, len(questions))
         done = 0
 
@@ -131,10 +139,15 @@ class GgufCheck:
                 speed = told.speed(each.path, self.context, self.threads or run.threads)
                 run.measure(**{f"{each.kind}.{name}": value for name, value in speed.items()})
         evidence.write(out)
-        return findings_of(spoken, measured, asking.labels, self.require)
+        found = findings_of(spoken, measured, asking.labels, self.require)
+        values = {finding.name: finding.value for finding in found}
+        for of in below_commonest(values):
+            figures = f"{values[f'{of}.accuracy']:.4g}, and that is {values[COMMONEST]:.4g}"
+            run.warn(f"the accuracy of `{of}` is {BELOW}: {figures}")
+        return found
 
     def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
-        """Compare the prompts of held-out rows between transformers and llama.cpp."""
+        """Look for the files that bounds name, and compare how transformers and llama.cpp read held-out rows."""
         from forge_llm.preflight.prompts import look
 
         return look(self, inputs, out, run)
@@ -149,19 +162,36 @@ class GgufCheck:
         wait_asleep()
         return repeat_check(file, member, evidence, run)
 
-    def _asking(self) -> Asking:
-        labels = labels_of(read_schema(self.schema), *([self.schema.name] if self.schema else []))
-        chosen = labels if self.form == "labels" else None
-        rules = chosen.grammar() if chosen is not None and self.grammar else None
-        return Asking(chosen, rules, self.max_tokens, self.context)
+    @staticmethod
+    def beyond(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+        """Return the figures found again that are farther from the receipt's than another machine explains."""
+        return beyond(then, now)
 
-    def _check_names(self, files: Sequence[Exported]) -> None:
+    @staticmethod
+    def tell_apart(file: Path, member: str | None, evidence: Path) -> str:
+        """Return in what *file* differs from the one that the receipt speaks of."""
+        return tell_apart(file, member, evidence)
+
+    def check_names(self, files: Sequence[Exported]) -> None:
+        """Raise where a bound is on a file that is not there."""
         kinds = [each.kind for each in files]
         for name in self.require:
             of = of_bound(name)[0]
             if of and of not in (*kinds, REFERENCE):
                 hint = f"there is {', '.join(f'`{kind}`' for kind in kinds)}"
                 raise StepError(f"`require` bounds `{name}`, and there is no file of `{of}`", hint=hint)
+
+    def _asking(self) -> Asking:
+        labels = read_labels(self.schema) if self.schema is not None else None
+        rules = labels.grammar() if labels is not None and self.grammar else None
+        return Asking(labels, rules, self.max_tokens, self.context)
+
+    def _hold_answers(self, table: Sequence[Question], asking: Asking, run: forge.Run) -> None:
+        if asking.labels is not None and self.schema is not None:
+            wanted = ((question.row, question.expected) for question in table)
+            doubt = require_some(wanted, asking.labels, self.schema.name)
+            if doubt:
+                run.warn(doubt)
 
 
 def _compare_weights(each: Exported, base: Exported | None, folder: Path, facts: Facts) -> None:

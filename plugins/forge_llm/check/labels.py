@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,10 +14,10 @@ if TYPE_CHECKING:
 
     from forge import File
 
-DEFAULT = "student_labels.json"
-
 WIDEST = 1000
 """So many values of an integer range become alternatives of a grammar, and no more."""
+
+_EXCERPT = 60
 
 _OBJECT = {"type", "properties", "required", "additionalProperties", "title", "description", "$schema", "$id"}
 _FIELD = {
@@ -98,6 +97,20 @@ class Labels:
         """Say whether the keys are exact and each value lies in its range."""
         return self.keys_exact(reply) and all(f.holds(reply[f.name]) for f in self.fields if f.name in reply)
 
+    def objection(self, answer: str) -> str:
+        """Return the first thing for which an answer is not allowed, or nothing."""
+        said = parse_reply(answer)
+        if said is None:
+            return "is no JSON object"
+        for name in self.names:
+            if name in self.required and name not in said:
+                return f"has no `{name}`"
+        for field in self.fields:
+            if field.name in said and not field.holds(said[field.name]):
+                return f"`{field.name}` = {_excerpt(json.dumps(said[field.name], ensure_ascii=False))}"
+        strange = next((name for name in said if name not in self.names), None)
+        return "" if strange is None else f"has `{_excerpt(strange)}`, which the schema does not name"
+
     def grammar(self) -> str:
         """Return the GBNF grammar of a reply: the required keys in order, values in range, single blanks at most."""
         wanted = [field for field in self.fields if field.name in self.required]
@@ -107,25 +120,23 @@ class Labels:
         return "\n".join(['root ::= "{" ' + body + ' "}"', *rules, 'gap ::= " "?']) + "\n"
 
 
-def read_labels(schema: File | None) -> Labels:
-    """Read a JSON Schema; without one, the four labels of the student pipeline.
+def read_labels(schema: File) -> Labels:
+    """Return the labels that a JSON Schema describes.
 
     Raises `ValueError` for a schema that says more than is checked here: a keyword that nobody looks at is a lie.
     """
-    name = DEFAULT if schema is None else schema.name
-    return labels_of(read_schema(schema), name)
+    return labels_of(read_schema(schema), schema.name)
 
 
-def read_schema(schema: File | None) -> Any:
+def read_schema(schema: File) -> Any:
     """Return the JSON Schema itself."""
-    text = files("forge_llm.check").joinpath(DEFAULT).read_text(encoding="utf-8") if schema is None else None
     try:
-        return json.loads(schema.read_text() if schema is not None else str(text))
+        return json.loads(schema.read_text())
     except ValueError as error:
-        raise ValueError(f"`{schema.name if schema else DEFAULT}` is not JSON: {error}") from error
+        raise ValueError(f"`{schema.name}` is not JSON: {error}") from error
 
 
-def labels_of(schema: Any, name: str = DEFAULT) -> Labels:
+def labels_of(schema: Any, name: str) -> Labels:
     """Return the labels that a JSON Schema describes; *name* is what messages call it."""
     if not isinstance(schema, dict) or schema.get("type") != "object" or not schema.get("properties"):
         raise ValueError(f"`{name}` must be the schema of an object with properties")
@@ -148,6 +159,9 @@ def _label(key: str, schema: Mapping[str, Any], name: str) -> Label:
     if kind not in _TYPES:
         raise ValueError(f"`{key}` in `{name}` must be one of {', '.join(_TYPES)}, got `{kind}`")
     least, most = _bounds(schema, kind)
+    for low, high, what in ((least, most, "minimum"), (schema.get("minLength"), schema.get("maxLength"), "minLength")):
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"`{key}` in `{name}` allows no value: its {what} {low} is above {high}, its maximum")
     if choices is None and kind == "integer" and least is not None and most is not None and most - least <= WIDEST:
         choices = tuple(range(int(least), int(most) + 1))
     return Label(key, kind, choices, least, most, schema.get("minLength", 0), schema.get("maxLength"))
@@ -171,6 +185,10 @@ def _bounds(schema: Mapping[str, Any], kind: str) -> tuple[float | None, float |
     if "exclusiveMaximum" in schema:
         most = schema["exclusiveMaximum"] - 1
     return least, most
+
+
+def _excerpt(text: str) -> str:
+    return text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"
 
 
 def _literal(text: str) -> str:

@@ -11,6 +11,7 @@ from forge import StepError
 from forge_llm.chat_format import dated
 from forge_llm.check.decoding import Grammar
 from forge_llm.export.llama_cpp_files import ERROR, TEMPLATE, llama_log, metadata_value
+from forge_llm.model.gguf_header import damage
 from forge_llm.threads import wait_asleep
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class LocalModel:
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
         if self.model is None:
             self._stack.close()
-            raise StepError(f"llama.cpp can't load `{path.name}`: {self.reason()}")
+            raise StepError(f"llama.cpp can't load `{path.name}`: {damage(path) or self.reason()}")
         self._stack.callback(llama_cpp.llama_model_free, self.model)
         self.vocabulary = llama_cpp.llama_model_get_vocab(self.model)
         self.size: int = llama_cpp.llama_vocab_n_tokens(self.vocabulary)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge_llm.check.asking import WHOLE, Answer, Answers, ask_all, readers_of, shared_prompt
-from forge_llm.check.figures import ROWS, SAME, Reply, figures, judge, names
+from forge_llm.check.figures import COMMONEST, ROWS, SAME, Reply, figures, judge, names
 from forge_llm.check.footprint import measure
 from forge_llm.check.gguf_choice import REFERENCE, bound_of
 from forge_llm.check.local_model import LocalModel
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from forge_llm.check.reference import ReferenceModel
     from forge_llm.check.scoring import Scores
 
-OF_ROWS = (ROWS, "accuracy_of_commonest")
+OF_ROWS = (ROWS, COMMONEST)
 """Figures of the rows, whoever answers them."""
 
 COMPARED = ("agreement", "top1", "top1_answers", "kl", "kl_answers")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from forge_llm.check.figures import BELOW, below_commonest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -149,6 +151,9 @@ def _receipt(receipt: Artifact | None) -> str:
     digests = [(name, f"`{digest}`") for name, digest in said.get("subjects", {}).items()]
     text = "## Proof\n\nThese figures were taken from the files themselves on rows that were held out of training."
     text += f"\n\n{_table(('figure', 'value', 'required'), rows)}"
+    below = below_commonest({f["name"]: f.get("value") for f in said.get("findings", ())})
+    if below:
+        text += f"\n\nThe accuracy of {', '.join(f'`{of}`' for of in below)} is {BELOW}."
     if digests:
         text += f"\n\nThey hold for the files of these BLAKE3 digests:\n\n{_table(('file', 'digest'), digests)}"
     return text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs.validators import ge, optional
 
-from forge import File, StepError
+from forge import File, Notice, StepError
 from forge_llm.chat_format import load_tokenizer
 from forge_llm.export import go_template
 from forge_llm.export.convert import LICENSE
@@ -19,7 +19,7 @@ from forge_llm.export.turns import NO_OTHER, Turns, differences, require_turns, 
 from forge_llm.model.gguf_header import read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from forge import Artifact, Run
@@ -74,6 +74,11 @@ class Ollama:
         licence = str(read_header(path).get(LICENSE, ""))
         text = self.modelfile(path.name, template, stops(turns, tokenizer), licence)
         (out / "Modelfile").write_text(text, encoding="utf-8", newline="\n")
+
+    def preflight(self, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterable[Notice]:
+        """Look for the file of the type."""
+        del out, run
+        return [Notice("file", message=f"`{self._find(inputs['gguf']).name}` is taken")]
 
     def modelfile(self, name: str, template: str, ends: list[str], licence: str) -> str:
         """Return the Modelfile for the GGUF called *name*."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from forge import Notice, StepError
 from forge_llm.chat_format import UnusableRow, encode, load_tokenizer, messages_of, render
+from forge_llm.check.gguf_choice import choose
+from forge_llm.check.labels import read_labels
+from forge_llm.check.wanted import hold
 from forge_llm.export.model_folder import MODEL, find_folder
 from forge_llm.preflight import ASKED
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from forge import Artifact, Run
+    from forge import Artifact, File, Run
 
 PROBES: tuple[list[dict[str, str]], ...] = tuple(
     [{"role": "user", "content": text}, {"role": "assistant", "content": "OK"}]
@@ -30,12 +32,18 @@ PROBES: tuple[list[dict[str, str]], ...] = tuple(
 
 
 def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterator[Notice]:
-    """Compare the prompts of held-out rows, with the vocabulary that the tiny file carries."""
+    """Look for the types that are named, and compare the prompts of held-out rows by the tiny file's vocabulary."""
     del out
+    files = choose(inputs["gguf"], step.types)
+    try:
+        step.check_names(files)
+    except StepError as error:
+        yield Notice("types", "bad", error.message, error.hint)
     tokenizer = load_tokenizer(find_folder(inputs["reference"], MODEL))
     chats, long = [], 0
+    answers = []
     table = inputs["data"].rows().collect()
-    for row in table.iter_rows(named=True):
+    for number, row in enumerate(table.iter_rows(named=True), start=1):
         try:
             chat = messages_of(row, step.system)
             asked = chat[:-1] if chat[-1]["role"] == "assistant" else chat
@@ -44,6 +52,7 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
             run.drop(str(reason))
             continue
         chats.append(chat)
+        answers.append((number, chat[-1]["content"] if chat[-1]["role"] == "assistant" else ""))
     if not chats:
         reasons = ", ".join(f"{count:,} × {reason}" for reason, count in getattr(run, "drops", {}).items())
         hint = "a row holds `messages`, `conversation`, or `instruction` and `output`"
@@ -52,27 +61,20 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
     if long:
         said = f"{long:,} of {len(chats):,} prompts do not fit `context` {step.context:,}"
         yield Notice("lengths", "bad" if long == len(chats) else "doubtful", said, "raise `context`")
-    yield compare(_file(step, inputs["gguf"]), tokenizer, chats, f"{len(chats):,} held-out rows")
+    yield from _answers(step, answers)
+    yield compare(files[0].path, tokenizer, chats, f"{len(chats):,} held-out rows")
 
 
-def _file(step: Any, artifact: Artifact) -> Path:
-    """Return the file that the check would judge; its own way to choose says what is wrong."""
-    choose = getattr(step, "_file", None)
-    if callable(choose):
-        found: Path = choose(artifact)
-        return found
-    files = {path.name: path for path in sorted(artifact.path.rglob("*.gguf"))}
-    if not files:
-        raise StepError(f"input `{artifact.name}` holds no GGUF file")
-    there = [name.removesuffix(".gguf").rpartition("-")[2] for name in files]
-    for kind in getattr(step, "types", ()):
-        if kind.lower() not in [each.lower() for each in there]:
-            close = get_close_matches(kind, there, n=1)
-            raise StepError(
-                f"input `{artifact.name}` has no file of the type `{kind}`",
-                hint=f"did you mean `{close[0]}`?" if close else f"it holds {', '.join(f'`{n}`' for n in files)}",
-            )
-    return next(iter(files.values()))
+def _answers(step: Any, answers: Sequence[tuple[int, str]]) -> Iterator[Notice]:
+    """Hold the held-out answers against the schema; none that fits is a receipt that can say nothing good."""
+    schema: File | None = getattr(step, "schema", None)
+    if schema is None:
+        return
+    found = hold(answers, read_labels(schema))
+    if found.refused:
+        yield Notice("answers", "bad" if found.hopeless else "doubtful", found.said(schema.name), found.hint)
+    elif found.answers:
+        yield Notice("answers", message=f"all {found.answers:,} are what `{schema.name}` allows")
 
 
 def compare(file: Path, tokenizer: Any, chats: Sequence[Sequence[Mapping[str, str]]], what: str) -> Notice:
