@@ -87,6 +87,8 @@ def render(tokenizer: Any, messages: Messages, *, generate: bool) -> str:
         )
     except TemplateError as error:
         raise UnusableRow("refused by the chat template") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UnusableRow("the chat template fails on it") from error
 
 
 def dated(template: str) -> str:

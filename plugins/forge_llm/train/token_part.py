@@ -88,7 +88,7 @@ class Part:
                 hint=_shape_hint(frame.columns),
             )
         else:
-            self.template = Template.of(self.tokenizer)
+            self.template = _template_of(self.tokenizer)
             if not self.template.closing:
                 self.run.warn("the chat template writes no marker behind an answer: the model won't learn to stop")
 
@@ -258,6 +258,17 @@ class Part:
             counts = Counter(row[WEIGHT] for row in self.done)
             statistics["weights"] = {f"{weight:g}": counts[weight] for weight in sorted(counts)}
         return statistics
+
+
+def _template_of(tokenizer: Any) -> Template:
+    """Return the model's template; raise where it can't render one question and its answer."""
+    try:
+        return Template.of(tokenizer)
+    except UnusableRow as error:
+        raise forge.StepError(
+            f"the model's chat template can't render a question and its answer: {error.__cause__ or error}",
+            hint="mend the `chat_template.jinja` beside the tokenizer, or name the template of the model's family",
+        ) from error
 
 
 def write_tokens(rows: Sequence[Mapping[str, Any]], folder: Path, *, weighted: bool) -> None:
