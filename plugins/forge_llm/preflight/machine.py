@@ -1,8 +1,7 @@
-"""Look at what training and merging need: devices, precisions, packages, targets, memory."""
+"""Look at what training and merging need: settings, devices, precisions, packages, targets, memory."""
 
 from __future__ import annotations
 
-import os
 from difflib import get_close_matches
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from forge import Notice
 from forge_llm.export.model_folder import MODEL, copy_side_files, find_folder, read_config, refuse_quantised
 from forge_llm.preflight import ASKED
 from forge_llm.preflight.prompts import carried
+from forge_llm.preflight.settings import look_at_processes, look_at_settings
 from forge_llm.preflight.shapes import count_parameters, linear_layers, outline
 from forge_llm.train import device
 
@@ -26,12 +26,17 @@ if TYPE_CHECKING:
 _CHECKPOINTS = 3
 """An adapter is stored once, and twice in checkpoints with two moments each."""
 
+_LIBRARIES = 4e8
+"""Bytes that torch and transformers take in each process."""
+
 
 def look_at_training(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterator[Notice]:
-    """Look at device, precision, 4 bits, targets and memory of a LoRA run."""
+    """Look at settings, tokens, device, precision, 4 bits, targets and memory of a LoRA run."""
     del run
     (out / ASKED).write_text(carried(inputs["data"]), encoding="utf-8")
     facts = step.facts()
+    yield from look_at_settings(step, inputs)
+    yield from look_at_processes(step, facts)
     yield attrs.evolve(_device(facts), here=True)
     if facts["backend"] != "unsloth":
         yield attrs.evolve(_precision(facts), here=True)
@@ -133,17 +138,22 @@ def _targets(step: Any, layers: Mapping[str, tuple[int, int]]) -> tuple[Notice |
 
 
 def _memory(parameters: int, adapter: int, step: Any, facts: Mapping[str, str]) -> Notice:
-    """Compare what weights and moments take at least with the memory there is; activations come on top."""
+    """Compare what weights and moments take at least with the memory that is free; activations come on top."""
     each = 0.6 if step.load_in_4bit else 2 if facts["precision"] == "bf16" else 4
     wanted = parameters * each + adapter * 4 * 4
-    if facts["device"] == "cuda":
+    beside = "activations"
+    if facts["device"] == "cuda":  # each process has a GPU of its own
         import torch
 
         there = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
     else:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    said = f"≈ {wanted / 1e9:.2f} GB for weights and optimizer, beside activations; there is {there / 1e9:.0f} GB"
+        there = device.memory()
+        if step.processes > 1:
+            wanted = (wanted + _LIBRARIES) * step.processes
+            beside = f"the activations of {step.processes} processes"
+    said = f"≈ {wanted / 1e9:.2f} GB for weights and optimizer, beside {beside}; {there / 1e9:.0f} GB are free"
     if wanted > there:
-        hint = "`load_in_4bit = true`, a smaller model, or a machine with more"
+        fewer = "fewer `processes`, " if step.processes > 1 and facts["device"] != "cuda" else ""
+        hint = f"{fewer}`load_in_4bit = true`, a smaller model, or a machine with more"
         return Notice("memory", "bad", said, hint)
     return Notice("memory", message=said)
