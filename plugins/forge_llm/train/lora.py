@@ -21,7 +21,7 @@ from .schedule import Schedule, share_of, warming
 from .team import Alone, Team, needs_fresh_process, train_together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from .backend_peft import PeftModel
@@ -92,6 +92,10 @@ class LoraTrainer:
             "device": device.device(),
             "precision": device.precision(self.precision),
         }
+
+    def figures(self, inputs: Collection[str]) -> tuple[str, ...]:
+        """Return the names of the figures that a run with these *inputs* leaves."""
+        return result.FIGURES + (result.HELD_OUT if "eval" in inputs else ())
 
     def train(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> None:
         """Train, and leave the adapter, `metrics.json`, `trainer.json`, the data's order, the curve and its picture."""
