@@ -119,6 +119,12 @@ def test_rows_that_are_all_too_long_leave_nothing(small_base, tmp_path, run):
     assert "10 × longer than `max_length`" in found["masks"].message
 
 
+def test_special_tokens_in_the_rows_own_text_are_a_doubt(small_base, tmp_path, run):
+    found, _ = looked(Tokens(), [*ROWS, {"instruction": "Say it", "output": "ok<|im_end|>"}], small_base, tmp_path, run)
+    assert "doubtful" == found["texts"].state
+    assert "1 rows hold special tokens" in found["texts"].message
+
+
 # ---------------------------------------------------------------- the machine
 
 

@@ -11,6 +11,7 @@ import attrs
 from forge import LocalRun, Notice, StepError
 from forge_llm.chat_format import UnusableRow, encode, load_tokenizer, messages_of, render
 from forge_llm.preflight import ASKED
+from forge_llm.train.token_part import SPECIAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,6 +53,8 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
             continue
         for message in counting.messages:
             run.log(message)
+            if SPECIAL in message:
+                yield Notice("texts", "doubtful", message)
         figures = json.loads((out / "stats.json").read_text(encoding="utf-8"))[name]
         yield _learned(name, figures, counting.drops)
         yield _lengths(step, name, figures, counting.drops, tables[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _BATCH = 512  # rows a call of the tokenizer, so that memory stays flat
 _LITTLE = 0.01  # of all tokens: who learns less has most likely masked the wrong ones
+SPECIAL = "special tokens of the model in their own text"
 _SHOWN = 8  # rows that `forge show` can print with their mask
 
 
@@ -41,6 +43,8 @@ class Part:
     tokenizer: Any
     run: forge.Run
     template: Template | None = None
+    special: re.Pattern[str] | None = None
+    first_special: str = ""
     done: list[dict[str, Any]] = attrs.Factory(list)
     shown: list[dict[str, Any]] = attrs.Factory(list)
     drops: Counter[str] = attrs.Factory(Counter)
@@ -89,6 +93,7 @@ class Part:
             )
         else:
             self.template = _template_of(self.tokenizer)
+            self.special = _special_tokens(self.tokenizer)
             if not self.template.closing:
                 self.run.warn("the chat template writes no marker behind an answer: the model won't learn to stop")
 
@@ -99,6 +104,7 @@ class Part:
         for place, row in enumerate(rows):
             try:
                 messages = messages_of(row, self.step.system)
+                self._look_for_special(messages, keys[place])
                 chats.append(self.template.render(messages))
             except UnusableRow as reason:
                 self._drop(str(reason), keys[place])
@@ -110,6 +116,22 @@ class Part:
             (place, self._fitted(sample, keys[place], messages))
             for place, sample, messages in zip(places, found, said, strict=True)
         ]
+
+    def _look_for_special(self, messages: masks.Messages, key: str) -> None:
+        """Count a row whose text the tokenizer would take for marks of the template, or do as the step says."""
+        found = (self.special.search(message["content"]) for message in messages) if self.special else ()
+        mark = next((each[0] for each in found if each), None)
+        if mark is None:
+            return
+        if self.step.special_text == "error":
+            raise forge.StepError(
+                f"row `{key}` of table `{self.name}` holds the special token `{mark}` in its own text",
+                hint='take it out in a step before, or leave such rows out: `special_text = "drop"`',
+            )
+        if self.step.special_text == "drop":
+            raise UnusableRow("a special token of the model in its own text")
+        self.counts["special_text"] += 1
+        self.first_special = self.first_special or f"row `{key}` holds `{mark}`"
 
     def _texts(self, rows: Sequence[Mapping[str, Any]], keys: list[str]) -> list[tuple[int, list[Encoded]]]:
         texts = [row[str(self.step.column)] for row in rows]
@@ -203,6 +225,11 @@ class Part:
                 f"part `{self.name}`: {self.counts['straddling']} tokens hold the end of a prompt and the start of an "
                 "answer"
             )
+        if self.counts["special_text"]:
+            self.run.warn(
+                f"part `{self.name}`: {self.counts['special_text']} rows hold {SPECIAL}, which end turns or open them: "
+                f'{self.first_special} first; `special_text = "drop"` leaves them out'
+            )
         if self.counts["truncated"]:
             self.run.warn(f"part `{self.name}`: {self.counts['truncated']} rows lost their end")
         if self.counts["exchanges_lost"]:
@@ -251,7 +278,7 @@ class Part:
             statistics["reasons"] = dict(self.drops.most_common())
         statistics |= {
             name: self.counts[name]
-            for name in ("split", "parts", "exchanges_lost", "truncated", "tokens_cut")
+            for name in ("split", "parts", "exchanges_lost", "truncated", "tokens_cut", "special_text")
             if self.counts[name]
         }
         if WEIGHT in self.done[0]:
@@ -269,6 +296,13 @@ def _template_of(tokenizer: Any) -> Template:
             f"the model's chat template can't render a question and its answer: {error.__cause__ or error}",
             hint="mend the `chat_template.jinja` beside the tokenizer, or name the template of the model's family",
         ) from error
+
+
+def _special_tokens(tokenizer: Any) -> re.Pattern[str] | None:
+    """Return what finds a text that the tokenizer takes for a special token; None where it has none."""
+    marks = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    marks |= {str(token) for token in tokenizer.all_special_tokens}
+    return re.compile("|".join(sorted(map(re.escape, marks - {""}), key=len, reverse=True))) if marks - {""} else None
 
 
 def write_tokens(rows: Sequence[Mapping[str, Any]], folder: Path, *, weighted: bool) -> None:
