@@ -483,3 +483,30 @@ def test_the_new_parameter_leaves_old_keys_alone():
     from forge.plugin.parameters import keyed
 
     assert {} == keyed(Tokens())
+
+
+SHARED = {"messages": [{"role": "human", "content": "Who?"}, {"role": "gpt", "content": "Me."}]}
+
+
+def test_a_role_that_nobody_knows_is_named_and_how_to_map_it(tmp_path, tiny_model):
+    with pytest.raises(forge.StepError, match="1 × unknown role `human`") as caught:
+        make(tmp_path, tiny_model, [SHARED])
+    assert str(caught.value.hint).startswith('`text.dialogue` with `form = "turns"`')
+
+
+def test_turns_without_role_and_words_cost_the_row_alone(tmp_path, tiny_model):
+    rows = [{"messages": [{"from": "human", "value": "Who?"}]}, {"messages": None, **ROW}]
+    made, _, run = make(tmp_path, tiny_model, rows)
+    assert (["a"], {"turns without `role` and `content`": 1}) == (made["id"].to_list(), run.drops)
+
+
+def test_an_example_of_a_row_that_left_says_that_it_is_a_row(tmp_path, tiny_model):
+    class Told(forge.LocalRun):
+        def drop(self, reason, count=1, example=""):
+            examples.append((reason, example))
+
+    examples = []
+    forge.write_rows(pl.DataFrame([SHARED, {"messages": ASKED["messages"]}]), tmp_path / "rows")
+    inputs = {"model": forge.Artifact("base", tiny_model), "train": forge.Artifact("rows", tmp_path / "rows")}
+    Tokens().make(inputs, tmp_path, Told(scratch=tmp_path))
+    assert [("unknown role `human`", "row 0")] == examples

@@ -119,6 +119,16 @@ def test_rows_that_are_all_too_long_leave_nothing(small_base, tmp_path, run):
     assert "10 × longer than `max_length`" in found["masks"].message
 
 
+def test_rows_of_unknown_roles_are_told_how_to_map_them(small_base, tmp_path, run):
+    def row(asks, answers):
+        return {"messages": [{"role": asks, "content": "Who?"}, {"role": answers, "content": "Me, of course."}]}
+
+    found, _ = looked(Tokens(), [row("user", "assistant"), row("human", "gpt")], small_base, tmp_path, run)
+    assert "doubtful" == found["masks"].state
+    assert "1 × unknown role `human`" in found["masks"].message
+    assert found["masks"].hint.startswith("`text.dialogue` with")
+
+
 def test_special_tokens_in_the_rows_own_text_are_a_doubt(small_base, tmp_path, run):
     found, _ = looked(Tokens(), [*ROWS, {"instruction": "Say it", "output": "ok<|im_end|>"}], small_base, tmp_path, run)
     assert "doubtful" == found["texts"].state
@@ -344,3 +354,19 @@ def test_a_base_of_packed_weights_is_refused_before_it_is_trained_on(small_base,
     (tmp_path / "out").mkdir()
     with pytest.raises(forge.StepError, match="quantised weights"):
         list(machine.look_at_merging(inputs, tmp_path / "out"))
+
+
+def test_merging_says_that_its_input_is_no_adapter(small_base, tmp_path, run):
+    _, tokens = looked(Tokens(), ROWS, small_base, tmp_path, run)
+    base, lora, out = forge.Artifact("base", small_base), tmp_path / "lora", tmp_path / "merged"
+    for folder in (lora, out):
+        folder.mkdir()
+    (lora / ASKED).write_text("[]")
+
+    def state(adapter):
+        inputs = {"base": base, "adapter": forge.Artifact("adapter", adapter)}
+        return [(n.what, n.state) for n in machine.look_at_merging(inputs, out)]
+
+    assert [("adapter", "bad")] == state(tokens)
+    assert [("adapter", "bad")] == state(small_base)
+    assert [("base", "good")] == state(lora)

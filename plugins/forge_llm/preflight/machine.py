@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge import Notice
-from forge_llm.export.model_folder import MODEL, copy_side_files, find_folder, read_config, refuse_quantised
+from forge_llm.export.model_folder import ADAPTER, MODEL, copy_side_files, find_folder, read_config, refuse_quantised
 from forge_llm.preflight import ASKED
 from forge_llm.preflight.prompts import carried
 from forge_llm.preflight.settings import look_at_processes, look_at_settings
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _CHECKPOINTS = 3
 """An adapter is stored once, and twice in checkpoints with two moments each."""
 
+_OTHERS = (".arrow", ".gguf", ".jsonl", ".csv", ".txt")
+"""How files end that are no part of what stands for an adapter."""
 _LIBRARIES = 4e8
 """Bytes that torch and transformers take in each process."""
 
@@ -61,12 +63,27 @@ def look_at_merging(inputs: Mapping[str, Artifact], out: Path) -> Iterator[Notic
     """Look at the base that an adapter will be merged into, and hand its shape on."""
     base = find_folder(inputs["base"], MODEL)
     refuse_quantised(read_config(base), inputs["base"].name)
+    wrong = _no_adapter(inputs["adapter"])
+    if wrong is not None:
+        yield wrong
+        return
     copy_side_files(base, base, out)
     (out / ASKED).write_text(carried(inputs["adapter"]), encoding="utf-8")
     parameters = count_parameters(base)
     dtype = str(read_config(base).get("dtype") or read_config(base).get("torch_dtype") or "float16")
     each = 4 if dtype == "float32" else 2
     yield Notice("base", message=f"weights of `{dtype}` can take an adapter", disk=(parameters or 0) * each)
+
+
+def _no_adapter(artifact: Artifact) -> Notice | None:
+    """Say that an input holds rows, a model or files of another kind; what stands for an adapter may hold little."""
+    files = artifact.files()
+    names = {name.rpartition("/")[2] for name in files}
+    if ADAPTER in names or not any(name in (MODEL, "stats.json") or name.endswith(_OTHERS) for name in names):
+        return None
+    there = ", ".join(f"`{name}`" for name in list(files)[:3])
+    hint = f"name a step that trains one, such as `train.lora`; this one makes {there}"
+    return Notice("adapter", "bad", f"input `{artifact.name}` is no adapter: it has no `{ADAPTER}`", hint)
 
 
 def _device(facts: Mapping[str, str]) -> Notice:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import forge
-from forge_llm.chat_format import SHAPES, UnusableRow, messages_of, shape_of
+from forge_llm.chat_format import MAP_ROLES, SHAPES, UNKNOWN_ROLE, UnusableRow, messages_of, shape_of
 from forge_llm.spans import Template
 from forge_llm.words import listed, meant
 
@@ -210,7 +210,7 @@ class Part:
 
     def _drop(self, reason: str, key: str) -> None:
         self.drops[reason] += 1
-        self.run.drop(reason, example=key)
+        self.run.drop(reason, example=f"row {key}")
 
     def _report(self, read: int) -> None:
         """Refuse a part that is empty, and warn of what nobody wants."""
@@ -218,7 +218,9 @@ class Part:
             reasons = "".join(f"\n  {count} × {reason}" for reason, count in self.drops.most_common())
             raise forge.StepError(
                 f"no row of table `{self.name}` can be learned from: all {read} were dropped{reasons}",
-                hint='`max_length`, `too_long = "split"` and the columns of the rows decide about it',
+                hint=MAP_ROLES
+                if all(reason.startswith(UNKNOWN_ROLE) for reason in self.drops)
+                else '`max_length`, `too_long = "split"` and the columns of the rows decide about it',
             )
         if self.counts["straddling"]:
             self.run.warn(
