@@ -11,6 +11,7 @@ import attrs
 
 from forge import Notice
 from forge_llm.export.model_folder import ADAPTER, MODEL, copy_side_files, find_folder, read_config, refuse_quantised
+from forge_llm.hush import hush_bitsandbytes
 from forge_llm.preflight import ASKED
 from forge_llm.preflight.prompts import carried
 from forge_llm.preflight.settings import look_at_processes, look_at_settings
@@ -124,6 +125,7 @@ def _four_bits(where: str) -> Notice:
     hint = "install it for this machine (`pip install 'forge[train]'`), or `load_in_4bit = false`"
     if find_spec("bitsandbytes") is None:
         return Notice("4 bits", "bad", "`load_in_4bit` needs `bitsandbytes`, which is not installed", hint)
+    hush_bitsandbytes()
     try:
         import torch
         from bitsandbytes.functional import dequantize_4bit, quantize_4bit
