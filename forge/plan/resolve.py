@@ -16,7 +16,7 @@ from forge.core.errors import ManifestError, PluginError, Problem
 from forge.core.step import Input, Resources, Step, split_reference
 from forge.core.suggest import did_you_mean
 from forge.plan.graph import Graph, closure
-from forge.plan.sweep import expand, named
+from forge.plan.sweep import BEST, expand, named
 from forge.plugin.discovery import Registry
 from forge.plugin.parameters import files_of, keyed, spec, structure
 from forge.plugin.registry import StepType
@@ -58,6 +58,7 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
     instances = {name: _instance(resolver, table, types[name]) for name, table in tables.items() if name in types}
     resources = {name: _resources(resolver, table) for name, table in tables.items()}
     _check_parts(resolver, tables, inputs, instances)
+    _check_figures(resolver, tables, inputs, instances)
     order = _order(resolver, tables, inputs)
     if resolver.problems:
         raise ManifestError(resolver.problems)
@@ -203,6 +204,25 @@ def _check_parts(
             elif each.part not in parts:
                 hint = did_you_mean(each.part, parts)
                 resolver.problem(tables[name], "from", f"step `{each.step}` has no part `{each.part}`", hint)
+
+
+def _check_figures(
+    resolver: _Resolver, tables: dict[str, StepTable], inputs: dict[str, tuple[Input, ...]], instances: dict[str, Any]
+) -> None:
+    """Compare the figure by which a best is told with those that the steps will leave, where their types say that."""
+    for name, table in tables.items():
+        metric = getattr(instances.get(name), "metric", None)
+        if table.use != BEST or metric is None:
+            continue
+        for each in inputs[name]:
+            offered = getattr(instances.get(each.step), "figures", None)
+            if each.part or not callable(offered):
+                continue
+            figures = set(offered(frozenset(i.name for i in inputs[each.step])))
+            if metric not in figures:
+                message = f"`{each.step}` will leave no figure `{metric}`"
+                resolver.problem(table, "metric", message, did_you_mean(metric, figures))
+                break
 
 
 def _order(resolver: _Resolver, tables: dict[str, StepTable], inputs: dict[str, tuple[Input, ...]]) -> tuple[str, ...]:

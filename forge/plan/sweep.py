@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import tomllib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -320,6 +319,8 @@ def _text(value: Any) -> str:
 
 def _spelled(value: str) -> str:
     """Return a selector's value as a label spells it: ``1e-4`` is ``0.0001``."""
+    import tomllib
+
     try:
         return _text(tomllib.loads(f"value = {value}")["value"])
     except tomllib.TOMLDecodeError:

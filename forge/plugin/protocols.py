@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
@@ -235,6 +235,16 @@ class Statistics(Protocol):
     """Describe the table a step made; the result is stored beside it as ``stats.json``."""
 
     def statistics(self, rows: pl.LazyFrame) -> Mapping[str, Any]: ...
+
+
+@runtime_checkable
+class Figures(Protocol):
+    """Name, before the work is done, every figure that the step may leave (see `Artifact.figures`).
+
+    *inputs* are the names under ``from``. A sweep that tells its best by another figure is refused with the manifest.
+    """
+
+    def figures(self, inputs: Collection[str]) -> Iterable[str]: ...
 
 
 @runtime_checkable

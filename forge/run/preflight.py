@@ -203,7 +203,7 @@ def _ended(code: int | None, scratch: Path) -> Notice:
         message = f"trying it ended in {signal.Signals(-code).name}{_last_words(scratch)}"
         return Notice("crash", "bad", message, "a library can't do this on this machine; a build would end the same")
     how = "was killed: memory may have run out" if code == -signal.SIGKILL else f"ended with status {code}"
-    return Notice("crash", "unseen", f"the process that tried it {how}{_last_words(scratch)}")
+    return Notice("crash", "doubtful", f"the process that tried it {how}{_last_words(scratch)}")
 
 
 def _last_words(scratch: Path) -> str:

@@ -168,7 +168,7 @@ class Rehearsal:
         return notices
 
     def _by_itself(self, attempt: Try) -> list[Notice]:
-        """Let the step type look; a fault of its looking is no fault of the step."""
+        """Let the step type look; a fault of its looking need be none of the step, and is a doubt."""
         found: list[Notice] = []
         try:
             found += attempt.instance.preflight(attempt.inputs, attempt.out, attempt.ledger)
@@ -178,7 +178,8 @@ class Rehearsal:
                 import traceback
 
                 traceback.print_exc()
-                known = Notice("preflight", "unseen", f"its look ahead failed: {type(error).__name__}: {error}")
+                said = f"its look ahead failed: {type(error).__name__}: {error}"
+                known = Notice("preflight", "doubtful", said, "the step itself may fail on the same")
             found.append(known)
         found += [Notice("warning", "doubtful", message) for message in attempt.ledger.warnings]
         return found or [_UNTRIED]

@@ -92,6 +92,7 @@ def excerpt(row: Mapping[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False, default=str)
 
 
+CANT_BE_USED = "can't be used: `forge show` says why, the log names each"
 _EXCERPT = 160
 """Characters of a record that its reject keeps."""
 
@@ -116,7 +117,7 @@ def collect_batches(items: Iterable[Any], ledger: Ledger) -> tuple[pl.DataFrame,
         else:
             raise StepError(f"a source yields frames, lists of dicts and rejects, not `{type(item).__name__}`")
     if rejects:
-        ledger.warn(f"{len(rejects)} records can't be used: `forge show` says why, the log names each")
+        ledger.warn(f"{_unusable(rejects)} {CANT_BE_USED}")
     frames = [f for f in frames if f.height]
     try:
         return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame(), rejects
@@ -125,6 +126,13 @@ def collect_batches(items: Iterable[Any], ledger: Ledger) -> tuple[pl.DataFrame,
             f"the files have columns of one name that don't go together: {error}",
             hint="read them by sources of their own",
         ) from None
+
+
+def _unusable(rejects: Sequence[Reject]) -> str:
+    """Count rejected records, and files of which nothing could be read."""
+    files = sum(reject.index is None for reject in rejects)
+    counts = ((len(rejects) - files, "record"), (files, "file"))
+    return " and ".join(f"{count} {what}{'s' if count > 1 else ''}" for count, what in counts if count)
 
 
 def place_of(reject: Reject) -> str:

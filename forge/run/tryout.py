@@ -15,7 +15,7 @@ from forge.plugin.protocols import Notice, Reject
 from forge.plugin.registry import MOST_REJECTS
 from forge.run.job import Job
 from forge.run.labels import Incomplete
-from forge.run.tables import bound_rejects, collect_batches
+from forge.run.tables import CANT_BE_USED, bound_rejects, collect_batches
 from forge.run.verbs import Work, attempt, shown
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _counted(tried: Try, rows: Mapping[str, int], rows_in: int | None, more: str
 def _warnings(tried: Try) -> Iterator[Notice]:
     """Yield what the step warned of."""
     for message in tried.ledger.warnings:
-        if "records can't be used" not in message:  # counted with the rows already
+        if CANT_BE_USED not in message:  # counted with the rows already
             yield Notice("warning", "doubtful", message)
 
 

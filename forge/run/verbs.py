@@ -251,8 +251,11 @@ def _tables_in(folder: Path) -> dict[str, int]:
 
 
 def _no_rows(work: Work, part: str) -> StepError:
-    what = f"part `{part}` of step `{work.job.step}`" if part else f"step `{work.job.step}`"
+    what = f"part `{part}`" if part else "it"
     drops = sorted(work.ledger.drops.items(), key=lambda item: -item[1])
     reasons = "".join(f"\n  {count} × {reason}" for reason, count in drops)
     came = f" of {work.rows_in} that came in" if work.rows_in is not None else ""
-    return StepError(f"{what} has no rows left{came}{reasons}", hint="`forge show` on the step before shows its rows")
+    hint = "`forge show` on the step before shows its rows"
+    if work.job.kind == "source":
+        hint = "its files hold nothing that can be used: look at them, and at the pattern that names them"
+    return StepError(f"{what} has no rows left{came}{reasons}", hint=hint)

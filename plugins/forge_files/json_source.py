@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+import forge
 from forge_files.columns import MISSING, ColumnMap, find, is_optional, missing, paths_in, plain
 from forge_files.json_blocks import NotInBlocks, blocks, decode_block, is_worth
 from forge_files.json_text import JsonReader, NotFinite
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    import forge
     from forge_files.kinds import Kind
 
 _PEEK = 1 << 18  # bytes of the first file that are looked at before a build
@@ -47,6 +48,54 @@ def _columns_are_there(instance: FilesJson | FilesJsonl, attribute: attrs.Attrib
             raise missing(
                 column, path, paths_in(records), f"the first {len(records)} records of `{instance.path[0].name}`"
             )
+
+
+_LIST, _OBJECT = "one JSON list of objects", "one JSON object over several lines"
+_OPENS = re.compile(r"\s*[\[{]")
+_LONG_LIST, _LONG_OBJECT = re.compile(r"\s*\[\s*\{"), re.compile(r"\s*\{[ \t]*[\r\n]+[ \t]+\"")
+
+
+class NoLines(ValueError):
+    """Say that a file is JSON, and no JSON Lines."""
+
+    hint = 'read it by `use = "files.json"`'
+
+
+def _holds_lines(instance: FilesJsonl, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Look at the head of the first file: one list of objects, or one object over several lines, is no JSON Lines."""
+    del attribute
+    if not value:
+        return
+    with value[0].path.open("rb") as stream:
+        head = stream.read(_PEEK)
+        whole = not stream.read(1)
+    try:
+        text = decode(head if whole else head[: head.rfind(b"\n") + 1] or head, instance.encoding)
+    except (Broken, LookupError):
+        return  # the build rejects the file by name, another validator the parameter that is wrong
+    told = _told_as_json(text, instance) if whole else _begun_as_json(text)
+    if told:
+        raise NoLines(f"`{value[0].name}` holds {told}, and no record a line")
+
+
+def _told_as_json(text: str, instance: FilesJsonl) -> str:
+    """Say what one value a whole file is; nothing where its lines may be records."""
+    if not _OPENS.match(text):
+        return ""
+    try:
+        value = JsonReader(instance.not_finite).value(text)
+    except Broken:
+        return ""
+    if isinstance(value, dict):
+        return _OBJECT if count_lines(text.strip()) else ""
+    return _LIST if value and all(isinstance(each, dict) for each in value) else ""
+
+
+def _begun_as_json(text: str) -> str:
+    """Say what a large file begins as; nothing where its first line may be a record."""
+    if _LONG_LIST.match(text) and (text.lstrip()[1:2] in "\r\n" or not count_lines(text.strip())):
+        return _LIST
+    return _OBJECT if _LONG_OBJECT.match(text) else ""
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +136,7 @@ class FilesJsonl(TableSource):
     *columns* and *not_finite* are those of `files.json`.
     """
 
+    path: forge.Files = attrs.field(validator=_holds_lines)
     columns: dict[str, str] = attrs.field(factory=dict, validator=_columns_are_there)
     not_finite: NotFinite = "reject"
 

@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
     Messages = Sequence[Mapping[str, str]]
 
+ROLES = ("system", "user", "assistant")
+UNKNOWN_ROLE = "unknown role"
+MAP_ROLES = (
+    '`text.dialogue` with `form = "turns"`, `column = "messages"` knows roles by many names (`human`, `gpt`), '
+    '`roles = { seeker = "user" }` adds others'
+)
 SHAPES = ("messages", "conversation", "instruction, output")
 """The columns by which a row says what was said."""
-
-
+_ROLE = 20
+"""Letters of an unknown role that its reason names."""
 _CALENDAR = (
     "{%- macro strftime_now(form) -%}{{ form"
     + "".join(
@@ -56,8 +62,9 @@ def messages_of(row: Mapping[str, Any], system: str | None = None) -> list[dict[
     """
     said = _turns(row)
     roles = [message["role"] for message in said]
-    if not set(roles) <= {"system", "user", "assistant"}:
-        raise UnusableRow("unknown role")
+    unknown = next((role for role in roles if role not in ROLES), None)
+    if unknown is not None:
+        raise UnusableRow(f"{UNKNOWN_ROLE} `{str(unknown)[:_ROLE]}`")
     if "user" not in roles:
         raise UnusableRow("no user turn")
     head = row.get("system") or system
@@ -87,6 +94,8 @@ def render(tokenizer: Any, messages: Messages, *, generate: bool) -> str:
         )
     except TemplateError as error:
         raise UnusableRow("refused by the chat template") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UnusableRow("the chat template fails on it") from error
 
 
 def dated(template: str) -> str:
@@ -126,9 +135,9 @@ def load_tokenizer(folder: Path, *, chat: bool = True) -> Any:
 
 def _turns(row: Mapping[str, Any]) -> list[dict[str, str]]:
     if row.get("messages") is not None:
-        said = [{"role": turn["role"], "content": turn["content"]} for turn in row["messages"]]
+        said = _told(row["messages"], "content")
     elif row.get("conversation") is not None:
-        said = [{"role": turn["role"], "content": turn["text"]} for turn in row["conversation"]]
+        said = _told(row["conversation"], "text")
     else:
         question = "\n".join(str(row[name]) for name in ("instruction", "input") if row.get(name))
         said = [{"role": "user", "content": question}]
@@ -137,3 +146,11 @@ def _turns(row: Mapping[str, Any]) -> list[dict[str, str]]:
     if not said or any(not isinstance(turn["content"], str) or not turn["content"].strip() for turn in said):
         raise UnusableRow("empty turn")
     return said
+
+
+def _told(turns: Sequence[Mapping[str, str]], text: str) -> list[dict[str, str]]:
+    """Return turns whose words stand in the field *text* as messages."""
+    try:
+        return [{"role": turn["role"], "content": turn[text]} for turn in turns]
+    except (KeyError, TypeError) as error:
+        raise UnusableRow(f"turns without `role` and `{text}`") from error

@@ -12,6 +12,7 @@ from forge_llm.chat_format import load_tokenizer, render
 from forge_llm.check.decoding import decode
 from forge_llm.check.local_model import LocalModel
 from forge_llm.export.model_folder import ADAPTER, MODEL
+from forge_llm.hush import hush_bitsandbytes
 from forge_llm.threads import AWAKE, SPINS
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class FolderChat:
         if self._loaded is None:
             import warnings
 
+            hush_bitsandbytes()
             import torch
             from transformers import AutoModelForCausalLM
 

@@ -107,16 +107,25 @@ class Template:
 
     def _earlier(self, messages: Messages, index: int, text: str, *, generate: bool) -> tuple[int, int]:
         """Return the span of an answer that is not the last message, as it stands in *text*."""
-        opened = self.prompt(messages[:index])
-        known = self._behind(text, opened, messages[index]["content"])
+        opened = self._opened(messages[:index])
+        known = self._behind(text, opened, messages[index]["content"]) if opened else None
         if known is not None:
             return len(opened), self._closed(text, known)
         start, end = self._place(messages, index, text, generate=generate)
-        if text.startswith(opened) and len(opened) <= end:
+        if opened and text.startswith(opened) and len(opened) <= end:
             start = len(opened)
         elif text.endswith(self.opening, 0, start):
             start -= len(self.opening)
         return start, self._closed(text, end)
+
+    def _opened(self, messages: Messages) -> str:
+        """Return the prompt for an earlier answer; nothing where nobody asks for it, as before a greeting."""
+        if all(message["role"] == "system" for message in messages):
+            return ""
+        try:
+            return self.prompt(messages)
+        except UnusableRow:
+            return ""  # some templates refuse the start of a chat that they take as a whole
 
     def _behind(self, text: str, prompt: str, answer: str) -> int | None:
         """Return where an answer ends that stands in *text* as it is, right behind its prompt; None for any other."""

@@ -111,10 +111,20 @@ def test_an_empty_table_is_an_error_that_names_the_step_and_the_reasons(toy, fil
     )
     result = toy.build()
     reason = "filtered by toy.band" if filtered else "too short"
-    assert (1, f"step `band` has no rows left of 2 that came in\n  2 × {reason}") == (
+    assert (1, f"it has no rows left of 2 that came in\n  2 × {reason}") == (
         result.exit_code,
         result.steps["band"].error["message"],
     )
+
+
+def test_a_source_without_rows_is_told_of_its_files_and_not_of_a_step_before(toy):
+    toy.write("rows.jsonl", "")
+    toy.manifest('[sources.rows]\nuse = "files.jsonl"\npath = "rows.jsonl"\n')
+    failed = toy.build()
+    assert "it has no rows left\n  1 × empty file" == failed.steps["rows"].error["message"]
+    assert failed.steps["rows"].error["hint"].startswith("its files hold nothing that can be used")
+    assert "error: step `rows`: it has no rows left" in failed.stderr
+    assert "warning: `rows`: 1 file can't be used" in failed.stderr
 
 
 def test_a_step_that_needs_the_network_is_refused_offline(toy):

@@ -48,6 +48,16 @@ class Fit:
 
 
 @attrs.frozen
+class Measured:
+    seed: int = 0
+
+    def figures(self, inputs):
+        return ("loss", "eval_loss") if "eval" in inputs else ("loss",)
+
+    def train(self, inputs, out, run): ...
+
+
+@attrs.frozen
 class Join:
     def make(self, inputs, out, run): ...
 
@@ -61,6 +71,7 @@ def registry():
     register.transform("join", Join, version="1")
     register.transform("needy", Join, version="1", requires=("no_such_module", "json"), extra="train")
     register.trainer("fit", Fit, version="1", inputs=("data", "eval?"), facts=("attrs", "no-such-distribution"))
+    register.trainer("measured", Measured, version="1", inputs=("data", "eval?"))
     return Registry({"toy": "toy_plugin", "sweep": "forge_files.best"}, loaded={"toy": register}, done={"toy"})
 
 

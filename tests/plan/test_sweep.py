@@ -175,3 +175,34 @@ def test_setting_what_is_swept_is_told_to_change_nothing(plan):
     assert "`--set keep.least` changes nothing: `least` is swept" == problem.message
     assert "set `keep.sweep.least`" == problem.hint
     assert 2 == len(plan(GRID, "keep.sweep.least=[3]").sweeps["keep"].points)
+
+
+MEASURED = (
+    RAW
+    + """
+[trainers.fit]
+use = "toy.measured"
+from = { data = "keep"%s }
+[trainers.fit.sweep]
+seed = [1, 2]
+lowest = "%s"
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "figure", "hint"),
+    [
+        (', eval = "keep"', "evl_loss", "did you mean `eval_loss`?"),
+        ("", "eval_loss", "did you mean `loss`?"),
+        ("", "speed", "there is `loss`"),
+    ],
+)
+def test_a_figure_that_no_point_will_leave_is_told_before_anything_runs(plan, held_out, figure, hint):
+    [told] = problems(plan, MEASURED % (held_out, figure))
+    assert (13, "fit", f"`fit[seed=1]` will leave no figure `{figure}`", hint) == told
+
+
+def test_figures_that_are_known_and_steps_that_name_none_are_left_alone(plan):
+    assert "fit" in plan(MEASURED % (', eval = "keep"', "eval_loss")).steps
+    assert "keep" in plan(BEST + FIT).steps

@@ -337,3 +337,28 @@ def test_every_wrong_parameter_is_told_at_once_with_its_line(forge_project):
         "hint: did you mean `answer`? there is `answer`; `answr?` may be missing",
     ):
         assert line in said, said
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[{"a": 1}, {"a": 2}]\n', "one JSON list of objects"),
+        ('[{"a": 1},\n {"a": 2}]\n', "one JSON list of objects"),
+        ('\n[\n  {\n    "a": 1\n  }\n]\n', "one JSON list of objects"),
+        ('{\n  "a": 1\n}\n', "one JSON object over several lines"),
+        ('[{"a": 1}]\n[{"a": 2}]\n', None),
+        ("[1, 2]\n", None),
+        ('3\n"x"\n', None),
+        ('{"a": 1}\n', None),
+        ('{"a": 1\n{"a": 2}\n', None),
+        ("", None),
+    ],
+)
+def test_json_lines_that_are_plain_json_are_told_what_reads_them(forge_project, text, told):
+    forge_project.write("a.jsonl", text)
+    forge_project.manifest('[sources.rows]\nuse = "files.jsonl"\npath = "a.jsonl"\n')
+    planned = forge_project.forge("plan", "forge.toml")
+    assert (2 if told else 0) == planned.exit_code
+    if told:
+        assert f"`a.jsonl` holds {told}, and no record a line" in planned.stderr
+        assert '`use = "files.json"`' in planned.stderr

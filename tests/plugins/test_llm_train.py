@@ -252,6 +252,8 @@ def test_training_leaves_an_adapter_that_peft_loads_and_figures_that_fit(inputs,
 
     out = train(inputs, tmp_path, learning_rate=1e-2, epochs=8, eval_every=5)
     metrics = json.loads((out / "metrics.json").read_text())
+    figures = forge.Artifact("lora", out).figures()
+    assert {*LoraTrainer().figures(inputs)} == {*figures, "weighted_tokens"}  # what it names before it runs
     assert metrics["eval_loss"] < metrics["eval_loss_before"] - 0.2
     curve = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
     assert [point["step"] for point in curve] == list(range(21))

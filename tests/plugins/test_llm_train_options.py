@@ -243,6 +243,28 @@ def test_settings_that_need_evaluations_say_so(training_inputs, tmp_path):
     assert caught.value.hint == "eval_every = 50"
 
 
+def test_token_ids_beyond_the_base_s_vocabulary_and_rows_beyond_its_positions_are_refused(
+    training_inputs, tmp_path, tiny_model
+):
+    for name, changes, said in (
+        ("few", {"vocab_size": 200}, r"the rows hold the token id \d+, the base `base` has 200"),
+        ("short", {"model_type": "gpt2", "n_positions": 9, "max_position_embeddings": None}, "has learned 9 positions"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        config = json.loads((tiny_model / "config.json").read_text()) | changes
+        (folder / "config.json").write_text(json.dumps(config))
+        with pytest.raises(forge.StepError, match=said):
+            train(dict(training_inputs) | {"base": forge.Artifact("base", folder)}, tmp_path / f"{name}-out")
+
+
+def test_what_was_surely_meant_otherwise_is_warned_of_by_the_run_itself(training_inputs, tmp_path):
+    run = forge.LocalRun(scratch=tmp_path, threads=1)
+    train(training_inputs, tmp_path, run, max_steps=1, warmup_steps=1, batch_tokens=2)
+    warned = [message[:25] for message in run.messages if message.startswith("`")]
+    assert ["`warmup_steps` 1 of 1 ste", "`batch_tokens` 2 is less "] == warned
+
+
 def test_an_adapter_is_trained_further(training_inputs, tmp_path, tiny_model):
     first = train(training_inputs, tmp_path / "first", learning_rate=1e-2)
     further = dict(training_inputs) | {"adapter": forge.Artifact("adapter", first, "some digest")}

@@ -7,13 +7,14 @@ import shutil
 import sys
 import types
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 import forge
 from forge_llm.export.gguf_files import Gguf
 from forge_llm.preflight import ASKED, machine, masks, prompts, tiny
-from forge_llm.train import LoraTrainer, Tokens, device
+from forge_llm.train import LoraTrainer, Tokens, device, fit
 
 pytestmark = pytest.mark.skipif(
     any(find_spec(m) is None for m in ("torch", "transformers", "peft", "bitsandbytes", "llama_cpp")),
@@ -118,15 +119,34 @@ def test_rows_that_are_all_too_long_leave_nothing(small_base, tmp_path, run):
     assert "10 × longer than `max_length`" in found["masks"].message
 
 
+def test_rows_of_unknown_roles_are_told_how_to_map_them(small_base, tmp_path, run):
+    def row(asks, answers):
+        return {"messages": [{"role": asks, "content": "Who?"}, {"role": answers, "content": "Me, of course."}]}
+
+    found, _ = looked(Tokens(), [row("user", "assistant"), row("human", "gpt")], small_base, tmp_path, run)
+    assert "doubtful" == found["masks"].state
+    assert "1 × unknown role `human`" in found["masks"].message
+    assert found["masks"].hint.startswith("`text.dialogue` with")
+
+
+def test_special_tokens_in_the_rows_own_text_are_a_doubt(small_base, tmp_path, run):
+    found, _ = looked(Tokens(), [*ROWS, {"instruction": "Say it", "output": "ok<|im_end|>"}], small_base, tmp_path, run)
+    assert "doubtful" == found["texts"].state
+    assert "1 rows hold special tokens" in found["texts"].message
+
+
 # ---------------------------------------------------------------- the machine
 
 
-def trained(step, base, tmp_path, run, monkeypatch, **facts):
+def trained(step, base, tmp_path, run, monkeypatch, ids=None, **facts):
     for name, value in facts.items():
         monkeypatch.setattr(device, name, lambda *_, value=value: value)
     out = tmp_path / "adapter"
     out.mkdir()
-    inputs = {"data": forge.Artifact("data", tmp_path), "base": forge.Artifact("base", base)}
+    data = forge.Artifact("data", tmp_path)
+    if ids is not None:
+        data = table(tmp_path / "data", [{"id": "a", "input_ids": ids, "loss_mask": [True] * len(ids)}])
+    inputs = {"data": data, "base": forge.Artifact("base", base)}
     return {notice.what: notice for notice in machine.look_at_training(step, inputs, out, run)}
 
 
@@ -171,9 +191,85 @@ def test_a_bitsandbytes_that_does_not_load_is_found(small_base, tmp_path, run, m
 
 
 def test_a_model_that_does_not_fit_into_memory_is_found(small_base, tmp_path, run, monkeypatch):
-    monkeypatch.setattr(machine.os, "sysconf", lambda _: 1000)
-    found = trained(LoraTrainer(), small_base, tmp_path, run, monkeypatch, device="cpu")
+    found = trained(LoraTrainer(), small_base, tmp_path, run, monkeypatch, device="cpu", memory=1_000_000)
     assert "bad" == found["memory"].state
+
+
+def test_every_process_takes_its_memory_and_a_core(small_base, tmp_path, run, monkeypatch):
+    machine_of_4 = {"device": "cpu", "memory": 2 * 10**9, "cores": 4}
+    (tmp_path / "few").mkdir()
+    found = trained(LoraTrainer(processes=4), small_base, tmp_path / "few", run, monkeypatch, **machine_of_4)
+    assert "good" == found["memory"].state
+    assert "processes" not in found
+    found = trained(LoraTrainer(processes=5), small_base, tmp_path, run, monkeypatch, **machine_of_4)
+    assert ("bad", "`processes` is 5, and 4 cores are open to this process") == (
+        found["processes"].state,
+        found["processes"].message,
+    )
+    assert found["processes"].here
+    assert "bad" == found["memory"].state
+    assert found["memory"].hint.startswith("fewer `processes`")
+
+
+def test_the_memory_that_is_looked_at_is_what_is_free():
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    assert 0 < device.memory() < int(lines["MemTotal"].split()[0]) * 1024
+
+
+def test_more_processes_than_gpus_are_found(small_base, tmp_path, run, monkeypatch):
+    step = LoraTrainer(processes=3, backend="peft")
+    found = trained(step, small_base, tmp_path, run, monkeypatch, device="cuda", count=2)
+    assert "`processes` is 3 and 2 CUDA devices are open to this process" == found["processes"].message
+
+
+def test_token_ids_that_the_base_does_not_know_are_found(small_base, tmp_path, run, monkeypatch):
+    base = copied(small_base, tmp_path / "base", config={"vocab_size": 100})
+    found = trained(LoraTrainer(), base, tmp_path, run, monkeypatch, ids=[1, 2, 100], device="cpu")
+    assert ("bad", "the rows hold the token id 100, the base `base` has 100 (`vocab_size`)") == (
+        found["tokens"].state,
+        found["tokens"].message,
+    )
+
+
+@pytest.mark.parametrize(("kind", "state"), [("gpt2", "bad"), ("llama", "doubtful")])
+def test_rows_longer_than_the_base_s_positions_are_found(small_base, tmp_path, run, monkeypatch, kind, state):
+    base = copied(small_base, tmp_path / "base", config={"model_type": kind, "max_position_embeddings": 4})
+    found = trained(LoraTrainer(), base, tmp_path, run, monkeypatch, ids=[1, 2, 3, 4, 5], device="cpu")
+    assert state == found["tokens"].state
+    assert "the longest row has 5 tokens" in found["tokens"].message
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "said"),
+    [
+        ({"patience": 2, "eval_every": 5}, "bad", "`patience` needs held-out rows"),
+        ({"keep": "best"}, "bad", '`keep = "best"` needs held-out rows'),
+        ({"learning_rate": 0.1}, "doubtful", "`learning_rate` 0.1 is above 0.01"),
+        ({"warmup_steps": 10, "max_steps": 10}, "doubtful", "`warmup_steps` 10 of 10 steps"),
+        ({"batch_tokens": 4}, "doubtful", "`batch_tokens` 4 is less than the longest row, which has 5 tokens"),
+        ({"learning_rate": 1e-2, "warmup_steps": 9, "max_steps": 10, "batch_tokens": 5}, None, ""),
+    ],
+)
+def test_settings_that_were_meant_otherwise_are_told(small_base, tmp_path, run, monkeypatch, settings, state, said):
+    step = LoraTrainer(**settings)
+    found = trained(step, small_base, tmp_path, run, monkeypatch, ids=[1, 2, 3, 4, 5], device="cpu").get("settings")
+    assert state == (found and found.state)
+    assert found is None or found.message.startswith(said)
+
+
+def test_evaluations_that_never_come_are_a_doubt():
+    step = LoraTrainer(patience=2, eval_every=50)
+    assert ["`eval_every` 50 is beyond the run's 49 steps, and `patience` wants evaluations"] == [
+        *fit.doubts(step, 49, 1)
+    ]
+    assert [] == [*fit.doubts(step, 50, 1)]
+    assert [] == [*fit.doubts(step, None, 1)]
+
+
+@pytest.mark.parametrize("targets", [(), ("q_proj", "")])
+def test_targets_that_name_no_layer_are_refused(targets):
+    with pytest.raises(ValueError, match="`targets` must name at least one layer"):
+        LoraTrainer(targets=targets)
 
 
 # ---------------------------------------------------------------- conversion
@@ -258,3 +354,19 @@ def test_a_base_of_packed_weights_is_refused_before_it_is_trained_on(small_base,
     (tmp_path / "out").mkdir()
     with pytest.raises(forge.StepError, match="quantised weights"):
         list(machine.look_at_merging(inputs, tmp_path / "out"))
+
+
+def test_merging_says_that_its_input_is_no_adapter(small_base, tmp_path, run):
+    _, tokens = looked(Tokens(), ROWS, small_base, tmp_path, run)
+    base, lora, out = forge.Artifact("base", small_base), tmp_path / "lora", tmp_path / "merged"
+    for folder in (lora, out):
+        folder.mkdir()
+    (lora / ASKED).write_text("[]")
+
+    def state(adapter):
+        inputs = {"base": base, "adapter": forge.Artifact("adapter", adapter)}
+        return [(n.what, n.state) for n in machine.look_at_merging(inputs, out)]
+
+    assert [("adapter", "bad")] == state(tokens)
+    assert [("adapter", "bad")] == state(small_base)
+    assert [("base", "good")] == state(lora)

@@ -96,13 +96,16 @@ def test_what_the_store_has_is_taken_from_there(peek):
     assert ["2 rows to train on"] == messages(looks["model"])
 
 
-def test_a_step_s_refusal_is_a_problem_and_a_fault_of_its_look_is_none(peek):
+def test_a_step_s_refusal_is_a_problem_and_a_fault_of_its_look_a_doubt(peek):
     peek.chain("refused")
     [_, refused] = peek.check()["model"]["notices"]
     assert ("bad", "the rows are of no use", "write others") == (refused["state"], refused["message"], refused["hint"])
     peek.chain("bug")
     [_, failed] = peek.check()["model"]["notices"]
-    assert ("unseen", "its look ahead failed: KeyError: 'oops'") == (failed["state"], failed["message"])
+    assert ("doubtful", "its look ahead failed: KeyError: 'oops'") == (failed["state"], failed["message"])
+    said = peek.forge("check", "forge.toml").stdout
+    assert "no problem found" not in said
+    assert "doubt" in said.splitlines()[-1]
 
 
 def test_a_library_that_aborts_takes_its_own_step_alone(peek):

@@ -19,6 +19,7 @@ from forge_llm.export.model_folder import (
     shards,
 )
 from forge_llm.export.shard_files import TYPES, rewrite
+from forge_llm.hush import hush_bitsandbytes
 from forge_llm.threads import wait_asleep
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def _refuse_type(name: str, tensor: Any) -> None:
 
 
 def _merge_by_peft(base: Path, adapter: Path, out: Path, run: Run) -> None:
+    hush_bitsandbytes()
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM

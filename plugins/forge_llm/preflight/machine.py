@@ -1,8 +1,7 @@
-"""Look at what training and merging need: devices, precisions, packages, targets, memory."""
+"""Look at what training and merging need: settings, devices, precisions, packages, targets, memory."""
 
 from __future__ import annotations
 
-import os
 from difflib import get_close_matches
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge import Notice
-from forge_llm.export.model_folder import MODEL, copy_side_files, find_folder, read_config, refuse_quantised
+from forge_llm.export.model_folder import ADAPTER, MODEL, copy_side_files, find_folder, read_config, refuse_quantised
+from forge_llm.hush import hush_bitsandbytes
 from forge_llm.preflight import ASKED
 from forge_llm.preflight.prompts import carried
+from forge_llm.preflight.settings import look_at_processes, look_at_settings
 from forge_llm.preflight.shapes import count_parameters, linear_layers, outline
 from forge_llm.train import device
 
@@ -26,12 +27,19 @@ if TYPE_CHECKING:
 _CHECKPOINTS = 3
 """An adapter is stored once, and twice in checkpoints with two moments each."""
 
+_OTHERS = (".arrow", ".gguf", ".jsonl", ".csv", ".txt")
+"""How files end that are no part of what stands for an adapter."""
+_LIBRARIES = 4e8
+"""Bytes that torch and transformers take in each process."""
+
 
 def look_at_training(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterator[Notice]:
-    """Look at device, precision, 4 bits, targets and memory of a LoRA run."""
+    """Look at settings, tokens, device, precision, 4 bits, targets and memory of a LoRA run."""
     del run
     (out / ASKED).write_text(carried(inputs["data"]), encoding="utf-8")
     facts = step.facts()
+    yield from look_at_settings(step, inputs)
+    yield from look_at_processes(step, facts)
     yield attrs.evolve(_device(facts), here=True)
     if facts["backend"] != "unsloth":
         yield attrs.evolve(_precision(facts), here=True)
@@ -56,12 +64,27 @@ def look_at_merging(inputs: Mapping[str, Artifact], out: Path) -> Iterator[Notic
     """Look at the base that an adapter will be merged into, and hand its shape on."""
     base = find_folder(inputs["base"], MODEL)
     refuse_quantised(read_config(base), inputs["base"].name)
+    wrong = _no_adapter(inputs["adapter"])
+    if wrong is not None:
+        yield wrong
+        return
     copy_side_files(base, base, out)
     (out / ASKED).write_text(carried(inputs["adapter"]), encoding="utf-8")
     parameters = count_parameters(base)
     dtype = str(read_config(base).get("dtype") or read_config(base).get("torch_dtype") or "float16")
     each = 4 if dtype == "float32" else 2
     yield Notice("base", message=f"weights of `{dtype}` can take an adapter", disk=(parameters or 0) * each)
+
+
+def _no_adapter(artifact: Artifact) -> Notice | None:
+    """Say that an input holds rows, a model or files of another kind; what stands for an adapter may hold little."""
+    files = artifact.files()
+    names = {name.rpartition("/")[2] for name in files}
+    if ADAPTER in names or not any(name in (MODEL, "stats.json") or name.endswith(_OTHERS) for name in names):
+        return None
+    there = ", ".join(f"`{name}`" for name in list(files)[:3])
+    hint = f"name a step that trains one, such as `train.lora`; this one makes {there}"
+    return Notice("adapter", "bad", f"input `{artifact.name}` is no adapter: it has no `{ADAPTER}`", hint)
 
 
 def _device(facts: Mapping[str, str]) -> Notice:
@@ -102,6 +125,7 @@ def _four_bits(where: str) -> Notice:
     hint = "install it for this machine (`pip install 'forge[train]'`), or `load_in_4bit = false`"
     if find_spec("bitsandbytes") is None:
         return Notice("4 bits", "bad", "`load_in_4bit` needs `bitsandbytes`, which is not installed", hint)
+    hush_bitsandbytes()
     try:
         import torch
         from bitsandbytes.functional import dequantize_4bit, quantize_4bit
@@ -133,17 +157,22 @@ def _targets(step: Any, layers: Mapping[str, tuple[int, int]]) -> tuple[Notice |
 
 
 def _memory(parameters: int, adapter: int, step: Any, facts: Mapping[str, str]) -> Notice:
-    """Compare what weights and moments take at least with the memory there is; activations come on top."""
+    """Compare what weights and moments take at least with the memory that is free; activations come on top."""
     each = 0.6 if step.load_in_4bit else 2 if facts["precision"] == "bf16" else 4
     wanted = parameters * each + adapter * 4 * 4
-    if facts["device"] == "cuda":
+    beside = "activations"
+    if facts["device"] == "cuda":  # each process has a GPU of its own
         import torch
 
         there = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
     else:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    said = f"≈ {wanted / 1e9:.2f} GB for weights and optimizer, beside activations; there is {there / 1e9:.0f} GB"
+        there = device.memory()
+        if step.processes > 1:
+            wanted = (wanted + _LIBRARIES) * step.processes
+            beside = f"the activations of {step.processes} processes"
+    said = f"≈ {wanted / 1e9:.2f} GB for weights and optimizer, beside {beside}; {there / 1e9:.0f} GB are free"
     if wanted > there:
-        hint = "`load_in_4bit = true`, a smaller model, or a machine with more"
+        fewer = "fewer `processes`, " if step.processes > 1 and facts["device"] != "cuda" else ""
+        hint = f"{fewer}`load_in_4bit = true`, a smaller model, or a machine with more"
         return Notice("memory", "bad", said, hint)
     return Notice("memory", message=said)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge import LocalRun, Notice, StepError
-from forge_llm.chat_format import UnusableRow, encode, load_tokenizer, messages_of, render
+from forge_llm.chat_format import MAP_ROLES, UNKNOWN_ROLE, UnusableRow, encode, load_tokenizer, messages_of, render
 from forge_llm.preflight import ASKED
+from forge_llm.train.token_part import SPECIAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,6 +53,8 @@ def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iter
             continue
         for message in counting.messages:
             run.log(message)
+            if SPECIAL in message:
+                yield Notice("texts", "doubtful", message)
         figures = json.loads((out / "stats.json").read_text(encoding="utf-8"))[name]
         yield _learned(name, figures, counting.drops)
         yield _lengths(step, name, figures, counting.drops, tables[name])
@@ -72,7 +75,9 @@ def _learned(name: str, figures: Mapping[str, Any], drops: Mapping[str, int]) ->
         hint = "`forge show` on the step prints rows with their mask; are the answers where the template puts them?"
         return Notice("masks", "doubtful", said, hint)
     if sum(lost.values()) > _MANY * figures["rows"]:
-        return Notice("masks", "doubtful", said, "look at the rows that are left out: they teach nothing")
+        strange = any(reason.startswith(UNKNOWN_ROLE) for reason in lost)
+        hint = MAP_ROLES if strange else "look at the rows that are left out: they teach nothing"
+        return Notice("masks", "doubtful", said, hint)
     return Notice("masks", message=said)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge_llm.chat_format import brings_code
+from forge_llm.hush import hush_bitsandbytes
 
 from .adapted_linear import speed_up
 from .attention import NAME, FlatAttention
@@ -79,6 +80,7 @@ class PeftModel:
 
 def open_model(base: Path, step: LoraTrainer, precision: str, device: str) -> PeftModel:
     """Load the base, frozen, and put a new adapter in fp32 on it; torch's seed decides its first values."""
+    hush_bitsandbytes()
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig

@@ -29,6 +29,26 @@ def count() -> int:
     return len(visible.split(",")) if visible else len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
+def cores() -> int:
+    """Return how many processor cores stand open to this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Return how many bytes of memory can still be taken, what the system would give back for them included."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        there = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        pass  # no Linux: what the machine has in all
+    try:
+        bound = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
+    except OSError:
+        return there
+    return min(there, int(bound)) if bound.isdigit() else there
+
+
 def backend(wanted: Literal["auto", "unsloth", "peft"]) -> Backend:
     """Return the backend that `auto` stands for here: unsloth refuses to load where there is no GPU."""
     if wanted != "auto":

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from attrs.validators import and_, ge, gt, le, lt, optional
@@ -14,19 +14,24 @@ from attrs.validators import and_, ge, gt, le, lt, optional
 import forge
 from forge_llm.threads import wait_asleep
 
-from . import checkpoint, device, result
+from . import checkpoint, device, fit, result
 from .curve import best_of, has_stalled, verdict
 from .samples import cut, data_order, order_digest, read_samples, terms_of
 from .schedule import Schedule, share_of, warming
 from .team import Alone, Team, needs_fresh_process, train_together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from .backend_peft import PeftModel
     from .backend_unsloth import UnslothModel
     from .samples import Sample
+
+
+def _some_layer(_instance: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
+    if not value or not all(value):
+        raise ValueError(f'`{attribute.name}` must name at least one layer (`["q_proj", "v_proj"]`), or `"all-linear"`')
 
 
 @attrs.frozen
@@ -48,7 +53,7 @@ class LoraTrainer:
     r: int = attrs.field(default=16, validator=ge(1))
     alpha: int = attrs.field(default=32, validator=ge(1))
     dropout: float = attrs.field(default=0.05, validator=and_(ge(0), lt(1)))
-    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    targets: Literal["all-linear"] | tuple[str, ...] = attrs.field(default="all-linear", validator=_some_layer)
     rslora: bool = False
     dora: bool = False
     load_in_4bit: bool = True
@@ -88,9 +93,14 @@ class LoraTrainer:
             "precision": device.precision(self.precision),
         }
 
+    def figures(self, inputs: Collection[str]) -> tuple[str, ...]:
+        """Return the names of the figures that a run with these *inputs* leaves."""
+        return result.FIGURES + (result.HELD_OUT if "eval" in inputs else ())
+
     def train(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> None:
         """Train, and leave the adapter, `metrics.json`, `trainer.json`, the data's order, the curve and its picture."""
-        self._refuse_what_does_not_fit(inputs)
+        fit.refuse_settings(self, inputs)
+        fit.refuse_processes(self)
         wait_asleep()
         facts = self.facts()
         if self.processes > 1 or (facts["backend"] == "unsloth" and needs_fresh_process()):
@@ -110,6 +120,9 @@ class LoraTrainer:
         steps = math.ceil(len(order) / whole)
         steps = min(steps, self.max_steps) if self.max_steps else steps
         order = order[: steps * whole]
+        fit.refuse_tokens(inputs["base"], [*samples, *held_out])
+        for doubt in fit.doubts(self, steps, max(len(sample.ids) for sample in samples)):
+            run.warn(doubt)
         facts = self.facts()
         free = ("save_every", "recompute", "processes")
         settings = {name: value for name, value in attrs.asdict(self).items() if name not in free}
@@ -233,27 +246,10 @@ class LoraTrainer:
         result.write_json(out / "trainer.json", trainer)
 
     def preflight(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> Iterable[forge.Notice]:
-        """Look at device, precision, 4 bits, targets and memory."""
+        """Look at settings, tokens, device, precision, 4 bits, targets and memory."""
         from forge_llm.preflight.machine import look_at_training
 
         return look_at_training(self, inputs, out, run)
-
-    def _refuse_what_does_not_fit(self, inputs: Mapping[str, forge.Artifact]) -> None:
-        """Refuse settings that only look as if they did something, before anything is loaded."""
-        wants = [n for n, wanted in (("patience", self.patience), ('keep = "best"', self.keep == "best")) if wanted]
-        for name in wants:
-            if "eval" not in inputs:
-                raise forge.StepError(f"`{name}` needs held-out rows", hint='from = { eval = "tokens.eval", … }')
-            if self.eval_every is None:
-                raise forge.StepError(f"`{name}` needs evaluations on the way", hint="eval_every = 50")
-        if self.processes > 1 and self.facts()["backend"] == "unsloth":
-            raise forge.StepError("`processes` above 1 is for the peft backend", hint='backend = "peft"')
-        found = device.count()
-        if self.facts()["device"] == "cuda" and self.processes > found:
-            raise forge.StepError(
-                f"`processes` is {self.processes} and {found} CUDA devices are open to this process",
-                hint="resources = { gpus = … } asks for more",
-            )
 
     def _open(self, base: Path, precision: str, place: str, longest: int) -> PeftModel | UnslothModel:
         if self.facts()["backend"] == "unsloth":

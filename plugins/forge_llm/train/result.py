@@ -20,6 +20,15 @@ _SAME = {
     "r": "r", "lora_alpha": "alpha", "target_modules": "targets", "use_rslora": "rslora", "use_dora": "dora",
 }  # fmt: skip
 """What an adapter's configuration and the step must agree on, by peft's name and by ours."""
+FIGURES = (
+    "steps", "samples", "tokens", "trained_tokens", "trained_parameters", "weighted_tokens", "loss",
+    "loss_last_10_steps",
+)  # fmt: skip
+"""The numbers in `metrics.json`; `weighted_tokens` where samples have weights."""
+HELD_OUT = (
+    "eval_loss", "eval_accuracy", "eval_loss_before", "eval_accuracy_before", "eval_rows", "kept_step",
+)  # fmt: skip
+"""Those beside them where there are held-out rows."""
 _PACKAGES = ("accelerate", "bitsandbytes", "peft", "torch", "transformers")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 import forge
-from forge_llm.chat_format import SHAPES, UnusableRow, messages_of, shape_of
+from forge_llm.chat_format import MAP_ROLES, SHAPES, UNKNOWN_ROLE, UnusableRow, messages_of, shape_of
 from forge_llm.spans import Template
 from forge_llm.words import listed, meant
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _BATCH = 512  # rows a call of the tokenizer, so that memory stays flat
 _LITTLE = 0.01  # of all tokens: who learns less has most likely masked the wrong ones
+SPECIAL = "special tokens of the model in their own text"
 _SHOWN = 8  # rows that `forge show` can print with their mask
 
 
@@ -41,6 +43,8 @@ class Part:
     tokenizer: Any
     run: forge.Run
     template: Template | None = None
+    special: re.Pattern[str] | None = None
+    first_special: str = ""
     done: list[dict[str, Any]] = attrs.Factory(list)
     shown: list[dict[str, Any]] = attrs.Factory(list)
     drops: Counter[str] = attrs.Factory(Counter)
@@ -88,7 +92,8 @@ class Part:
                 hint=_shape_hint(frame.columns),
             )
         else:
-            self.template = Template.of(self.tokenizer)
+            self.template = _template_of(self.tokenizer)
+            self.special = _special_tokens(self.tokenizer)
             if not self.template.closing:
                 self.run.warn("the chat template writes no marker behind an answer: the model won't learn to stop")
 
@@ -99,6 +104,7 @@ class Part:
         for place, row in enumerate(rows):
             try:
                 messages = messages_of(row, self.step.system)
+                self._look_for_special(messages, keys[place])
                 chats.append(self.template.render(messages))
             except UnusableRow as reason:
                 self._drop(str(reason), keys[place])
@@ -110,6 +116,22 @@ class Part:
             (place, self._fitted(sample, keys[place], messages))
             for place, sample, messages in zip(places, found, said, strict=True)
         ]
+
+    def _look_for_special(self, messages: masks.Messages, key: str) -> None:
+        """Count a row whose text the tokenizer would take for marks of the template, or do as the step says."""
+        found = (self.special.search(message["content"]) for message in messages) if self.special else ()
+        mark = next((each[0] for each in found if each), None)
+        if mark is None:
+            return
+        if self.step.special_text == "error":
+            raise forge.StepError(
+                f"row `{key}` of table `{self.name}` holds the special token `{mark}` in its own text",
+                hint='take it out in a step before, or leave such rows out: `special_text = "drop"`',
+            )
+        if self.step.special_text == "drop":
+            raise UnusableRow("a special token of the model in its own text")
+        self.counts["special_text"] += 1
+        self.first_special = self.first_special or f"row `{key}` holds `{mark}`"
 
     def _texts(self, rows: Sequence[Mapping[str, Any]], keys: list[str]) -> list[tuple[int, list[Encoded]]]:
         texts = [row[str(self.step.column)] for row in rows]
@@ -188,7 +210,7 @@ class Part:
 
     def _drop(self, reason: str, key: str) -> None:
         self.drops[reason] += 1
-        self.run.drop(reason, example=key)
+        self.run.drop(reason, example=f"row {key}")
 
     def _report(self, read: int) -> None:
         """Refuse a part that is empty, and warn of what nobody wants."""
@@ -196,12 +218,19 @@ class Part:
             reasons = "".join(f"\n  {count} × {reason}" for reason, count in self.drops.most_common())
             raise forge.StepError(
                 f"no row of table `{self.name}` can be learned from: all {read} were dropped{reasons}",
-                hint='`max_length`, `too_long = "split"` and the columns of the rows decide about it',
+                hint=MAP_ROLES
+                if all(reason.startswith(UNKNOWN_ROLE) for reason in self.drops)
+                else '`max_length`, `too_long = "split"` and the columns of the rows decide about it',
             )
         if self.counts["straddling"]:
             self.run.warn(
                 f"part `{self.name}`: {self.counts['straddling']} tokens hold the end of a prompt and the start of an "
                 "answer"
+            )
+        if self.counts["special_text"]:
+            self.run.warn(
+                f"part `{self.name}`: {self.counts['special_text']} rows hold {SPECIAL}, which end turns or open them: "
+                f'{self.first_special} first; `special_text = "drop"` leaves them out'
             )
         if self.counts["truncated"]:
             self.run.warn(f"part `{self.name}`: {self.counts['truncated']} rows lost their end")
@@ -251,13 +280,31 @@ class Part:
             statistics["reasons"] = dict(self.drops.most_common())
         statistics |= {
             name: self.counts[name]
-            for name in ("split", "parts", "exchanges_lost", "truncated", "tokens_cut")
+            for name in ("split", "parts", "exchanges_lost", "truncated", "tokens_cut", "special_text")
             if self.counts[name]
         }
         if WEIGHT in self.done[0]:
             counts = Counter(row[WEIGHT] for row in self.done)
             statistics["weights"] = {f"{weight:g}": counts[weight] for weight in sorted(counts)}
         return statistics
+
+
+def _template_of(tokenizer: Any) -> Template:
+    """Return the model's template; raise where it can't render one question and its answer."""
+    try:
+        return Template.of(tokenizer)
+    except UnusableRow as error:
+        raise forge.StepError(
+            f"the model's chat template can't render a question and its answer: {error.__cause__ or error}",
+            hint="mend the `chat_template.jinja` beside the tokenizer, or name the template of the model's family",
+        ) from error
+
+
+def _special_tokens(tokenizer: Any) -> re.Pattern[str] | None:
+    """Return what finds a text that the tokenizer takes for a special token; None where it has none."""
+    marks = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    marks |= {str(token) for token in tokenizer.all_special_tokens}
+    return re.compile("|".join(sorted(map(re.escape, marks - {""}), key=len, reverse=True))) if marks - {""} else None
 
 
 def write_tokens(rows: Sequence[Mapping[str, Any]], folder: Path, *, weighted: bool) -> None:

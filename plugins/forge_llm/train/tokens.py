@@ -35,6 +35,8 @@ class Tokens:
     ``too_long`` says what becomes of a row of more than ``max_length`` tokens: it is dropped, or an error, or a chat
     is ``split`` between an answer and the next question and a text into windows, or it loses its end
     (``truncate``). All of it is counted.
+    A row whose own text holds a special token of the model (``<|im_end|>``) would write the template's marks itself:
+    it is kept with a warning, dropped, or an error (``special_text``).
     A column ``weight`` goes along as the sample's weight in the loss; *weight* names another, ``""`` takes none.
     """
 
@@ -46,6 +48,7 @@ class Tokens:
     end: str | None = None
     rows: int | None = attrs.field(default=None, validator=optional(ge(1)))
     weight: str = WEIGHT
+    special_text: Literal["keep", "drop", "error"] = "keep"
 
     def __attrs_post_init__(self) -> None:
         """Refuse what does not go together."""
@@ -55,6 +58,8 @@ class Tokens:
             raise ValueError("`end` belongs to the plain texts of a `column`; chats end as their template says")
         if self.column is not None and self.system is not None:
             raise ValueError("`system` belongs to chats; the plain texts of a `column` have no roles")
+        if self.column is not None and self.special_text != "keep":
+            raise ValueError("`special_text` belongs to chats; the plain texts of a `column` may hold any token")
         if self.too_long == "split" and self.train_on == "last":
             raise ValueError('`too_long = "split"` learns the answers of each part, `train_on = "last"` only one a row')
 
