@@ -45,9 +45,9 @@ class Gathering:
 
     def join(self, fork: Gathering) -> None:
         """Take the rows of a fork."""
+        self.kinds = fork.kinds
         if fork.frames:
             self.settle()
-        self.kinds = fork.kinds
         self.frames += fork.frames
         self.waiting += fork.waiting
 
