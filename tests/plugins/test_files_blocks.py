@@ -65,7 +65,7 @@ def in_blocks(monkeypatch, size):
     monkeypatch.setattr(json_blocks, "_BLOCK", size)
 
 
-@example([["{}"], ['{"yes": false}', "{}"]], (0, b""), {}, where=False, size=1, threads=1)
+@example(tables=[["{}"], ['{"yes": false}', "{}"]], splice=(0, b""), columns={}, where=False, size=1, threads=1)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     tables=st.lists(st.lists(LINES, min_size=1, max_size=12), min_size=1, max_size=2),
