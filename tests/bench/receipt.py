@@ -19,6 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training import PIPELINE, smollm2, the_set, train_with_forge
+
 import forge
 from forge.run.spawn import ENVIRONMENT
 
@@ -51,9 +53,12 @@ def main() -> None:
     options.add_argument("rows", nargs="?", type=int, default=24)
     options.add_argument("--steps", type=int)
     asked = options.parse_args()
-    count = asked.rows
+    count, steps = asked.rows, asked.steps
+    if steps and not (PIPELINE / "sft_data.py").exists():
+        print("receipt of a trained model: not run: ../shared/bench/pipeline is not here; of one that is not trained:")
+        steps = None
     with tempfile.TemporaryDirectory(prefix="forge-bench-") as folder:
-        inputs = trained(Path(folder), count, asked.steps) if asked.steps else prepare(Path(folder), count)
+        inputs = trained(Path(folder), count, steps) if steps else prepare(Path(folder), count)
         out, run = Path(folder) / "out", forge.LocalRun(scratch=Path(folder), threads=os.cpu_count() or 1)
         out.mkdir()
         from forge_llm.check import gguf_check
@@ -120,7 +125,6 @@ def prepare(folder: Path, count: int) -> dict[str, forge.Artifact]:
 def trained(folder: Path, count: int, steps: int) -> dict[str, forge.Artifact]:
     """Train on the fixed set, merge, make the files, and take held-out rows."""
     import polars as pl
-    from training import smollm2, the_set, train_with_forge
 
     from forge_llm.export.gguf_files import Gguf
     from forge_llm.export.merge import Merged
