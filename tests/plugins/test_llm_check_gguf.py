@@ -264,7 +264,8 @@ def test_a_schema_that_allows_none_of_the_answers_is_refused_by_the_first_of_the
 @pytest.mark.parametrize(
     ("answers", "state", "said"),
     [
-        ((BAD, BAD), "bad", SAID.format(2, 1)),
+        ((BAD, BAD, BAD), "bad", SAID.replace("2 of", "3 of").format(3, 1)),
+        ((BAD, BAD), "doubtful", SAID.format(2, 1)),
         ((GOOD, BAD, BAD), "doubtful", SAID.format(3, 2)),
         ((GOOD, GOOD), "good", "all 2 are what `labels.json` allows"),
     ],

@@ -242,8 +242,8 @@ def test_rows_longer_than_the_base_s_positions_are_found(small_base, tmp_path, r
 @pytest.mark.parametrize(
     ("settings", "state", "said"),
     [
-        ({"patience": 2, "eval_every": 5}, "bad", "`patience` needs held-out rows"),
-        ({"keep": "best"}, "bad", '`keep = "best"` needs held-out rows'),
+        ({"patience": 2, "eval_every": 5}, "doubtful", "`patience` needs held-out rows"),
+        ({"keep": "best"}, "doubtful", '`keep = "best"` needs held-out rows'),
         ({"learning_rate": 0.1}, "doubtful", "`learning_rate` 0.1 is above 0.01"),
         ({"warmup_steps": 10, "max_steps": 10}, "doubtful", "`warmup_steps` 10 of 10 steps"),
         ({"batch_tokens": 4}, "doubtful", "`batch_tokens` 4 is less than the longest row, which has 5 tokens"),

@@ -30,6 +30,9 @@ PROBES: tuple[list[dict[str, str]], ...] = tuple(
 )
 """Chats with what tokenizers disagree on: scripts, digits, white space, emoji, apostrophes, JSON."""
 
+_ENOUGH = 3
+"""Answers of a sample from which it is sure that a schema allows none: fewer may be odd ones."""
+
 
 def look(step: Any, inputs: Mapping[str, Artifact], out: Path, run: Run) -> Iterator[Notice]:
     """Look for the types that are named, and compare the prompts of held-out rows by the tiny file's vocabulary."""
@@ -72,7 +75,8 @@ def _answers(step: Any, answers: Sequence[tuple[int, str]]) -> Iterator[Notice]:
         return
     found = hold(answers, read_labels(schema))
     if found.refused:
-        yield Notice("answers", "bad" if found.hopeless else "doubtful", found.said(schema.name), found.hint)
+        sure = found.hopeless and found.answers >= _ENOUGH
+        yield Notice("answers", "bad" if sure else "doubtful", found.said(schema.name), found.hint)
     elif found.answers:
         yield Notice("answers", message=f"all {found.answers:,} are what `{schema.name}` allows")
 

@@ -18,8 +18,8 @@ def look_at_settings(step: Any, inputs: Mapping[str, Artifact]) -> Iterator[Noti
     """Say what training would refuse, and what was surely meant otherwise; rows may be a sample."""
     try:
         fit.refuse_settings(step, inputs)
-    except StepError as error:
-        yield Notice("settings", "bad", error.message, error.hint)
+    except StepError as error:  # held-out rows may be missing from the sample alone
+        yield Notice("settings", "bad" if "eval" in inputs else "doubtful", error.message, error.hint)
     tables = [inputs[name] for name in ("data", "eval") if name in inputs and inputs[name].is_table]
     samples = [sample for table in tables for sample in read_samples(table, table.name)]
     longest = max((len(sample.ids) for sample in samples), default=0)
