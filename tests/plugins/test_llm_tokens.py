@@ -368,6 +368,13 @@ def test_parameters_that_do_not_go_together_are_refused_before_anything_runs(par
         ([{"text": "a"}], {}, "none of the columns", '`column = "text"` and `train_on = "all"`'),
         ([{"instruction": "a", "outputs": "b"}], {}, "none of the columns", "did you mean `output`?"),
         ([{"mesages": "b"}], {}, "none of the columns", "did you mean `messages`?"),
+        (
+            [{"prompt": "a", "completion": "b"}],
+            {},
+            "none of the columns",
+            'instruction = "prompt", output = "completion"',
+        ),
+        ([{"conversations": "b"}], {}, "none of the columns", 'role = "from"'),
         ([ROW | {"wight": 1.0}], {"weight": "weigth"}, "no column `weigth`", "did you mean `wight`?"),
         ([{"text": "a"}], {"column": "text", "train_on": "all", "end": "</s>"}, "no token of the model", "<|im_end|>"),
     ],

@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 _BATCH = 512  # rows a call of the tokenizer, so that memory stays flat
 _LITTLE = 0.01  # of all tokens: who learns less has most likely masked the wrong ones
 SPECIAL = "special tokens of the model in their own text"
+_ELSEWHERE = {
+    ("prompt", "completion"): (
+        'name them in the source: `columns = { instruction = "prompt", output = "completion" }` of `files.jsonl`'
+    ),
+    ("conversations",): (
+        '`text.dialogue` makes chats of them: `form = "turns"`, `column = "conversations"`, and for ShareGPT '
+        '`role = "from"`, `text = "value"`'
+    ),
+}
+"""Columns of other tools' chats, and how they become ours."""
 _SHOWN = 8  # rows that `forge show` can print with their mask
 
 
@@ -324,6 +334,9 @@ def write_tokens(rows: Sequence[Mapping[str, Any]], folder: Path, *, weighted: b
 def _shape_hint(columns: Sequence[str]) -> str:
     """Say how a table without a chat's columns may come to them."""
     wanted = [name for shape in SHAPES for name in shape.split(", ") if name not in columns]
+    for known, hint in _ELSEWHERE.items():
+        if set(known) <= set(columns):
+            return hint
     for name in columns:
         close = meant(name, wanted)
         if close.startswith("did you mean"):
