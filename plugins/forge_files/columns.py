@@ -12,6 +12,8 @@ import forge
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import polars as pl
+
 MISSING = object()
 _MANY = 12
 
@@ -81,6 +83,22 @@ def missing(column: str, path: str, there: Iterable[str], where: str) -> Missing
         f"there is no `{path}`, which `columns` calls `{column}`, in {where}",
         f"{hint}there is {shown or 'nothing'}; `{path}?` may be missing",
     )
+
+
+def placed(
+    columns: Mapping[str, pl.Series], file: str, index: pl.Series, file_column: str | None, index_column: str | None
+) -> pl.DataFrame:
+    """Return *columns* behind those that say where rows come from: *file*, and the *index* of each row in it."""
+    import polars as pl
+
+    where = {file_column: pl.Series([file], dtype=pl.String).new_from_index(0, len(index)), index_column: index}
+    named = {name: series for name, series in where.items() if name}
+    if taken := named.keys() & columns.keys():
+        raise forge.StepError(
+            f"`{file}` has a column `{min(taken)}` of its own",
+            hint="give `file_column` and `index_column` other names",
+        )
+    return pl.DataFrame({**named, **columns})
 
 
 @attrs.define

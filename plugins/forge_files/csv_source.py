@@ -9,7 +9,7 @@ from attrs.validators import optional
 
 import forge
 from forge_files import csv_text
-from forge_files.columns import is_optional, missing
+from forge_files.columns import is_optional, missing, placed, plain
 from forge_files.csv_text import LINE
 from forge_files.reading import Broken, decode, known_encoding
 
@@ -44,7 +44,7 @@ def _header_has_columns(instance: FilesCsv, attribute: attrs.Attribute[Any], val
         return  # the build rejects the file by name, another validator the parameter that is wrong
     others = len(instance.path) > 1
     for column, path in value.items():
-        if path.removesuffix("?") not in names and not is_optional(path) and not others:
+        if plain(path) not in names and not is_optional(path) and not others:
             raise missing(column, path, names, f"the header of `{instance.path[0].name}`")
 
 
@@ -100,19 +100,8 @@ class FilesCsv:
         return (frame, []) if frame is not None else csv_text.careful(text, separator, header=self.header)
 
     def _placed(self, frame: pl.DataFrame, file: str) -> pl.DataFrame:
-        import polars as pl
-
-        where: dict[str | None, pl.Series] = {
-            self.file_column: pl.Series([file], dtype=pl.String).new_from_index(0, frame.height),
-            self.index_column: frame[LINE],
-        }
-        named = {name: series for name, series in where.items() if name}
-        if taken := named.keys() & set(frame.columns):
-            raise forge.StepError(
-                f"`{file}` has a column `{min(taken)}` of its own",
-                hint="give `file_column` and `index_column` other names",
-            )
-        return pl.DataFrame({**named, **{name: frame[name] for name in frame.columns if name != LINE}})
+        columns = {name: frame[name] for name in frame.columns if name != LINE}
+        return placed(columns, file, frame[LINE], self.file_column, self.index_column)
 
     def _mapped(self, table: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
@@ -121,9 +110,9 @@ class FilesCsv:
         names = [name for name in table.columns if name not in own]
         chosen = {name: name for name in names}
         if self.columns:
-            chosen = {column: path.removesuffix("?") for column, path in self.columns.items()}
+            chosen = {column: plain(path) for column, path in self.columns.items()}
             for column, path in self.columns.items():
-                if path.removesuffix("?") not in names and not is_optional(path):
+                if plain(path) not in names and not is_optional(path):
                     error = missing(column, path, names, "any header")
                     raise forge.StepError(str(error), hint=error.hint)
         # series by name, and called otherwise: expressions take a column called `*` or `^x$` for a pattern

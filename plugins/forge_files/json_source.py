@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 import forge
-from forge_files.columns import MISSING, ColumnMap, find, is_optional, missing, paths_in, plain
+from forge_files.columns import MISSING, ColumnMap, find, is_optional, missing, paths_in, placed, plain
 from forge_files.json_blocks import NotInBlocks, blocks, decode_block, is_worth
 from forge_files.json_text import JsonReader, NotFinite
 from forge_files.reading import Broken, count_lines, decode, lines_of
@@ -182,15 +182,12 @@ class FilesJsonl(TableSource):
         import polars as pl
 
         count = records.height
-        where = {
-            self.file_column: pl.Series([file], dtype=pl.String).new_from_index(0, count),
-            self.index_column: pl.Series(range(before + 1, before + count + 1), dtype=pl.Int64),
-        }
         columns = {name: records[name] for name in records.columns}
         if mapping.columns:
             nothing = pl.Series([None] * count, dtype=pl.Null)
             columns = {column: columns.get(plain(path), nothing) for column, path in mapping.columns.items()}
-        return pl.DataFrame({**{name: at for name, at in where.items() if name}, **self.apart(columns, file)})
+        index = pl.Series(range(before + 1, before + count + 1), dtype=pl.Int64)
+        return placed(columns, file, index, self.file_column, self.index_column)
 
     def entries(self, text: str) -> Iterator[tuple[int, Any]]:
         """Yield number and value of each line that is not blank."""

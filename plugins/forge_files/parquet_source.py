@@ -8,7 +8,7 @@ import attrs
 from attrs.validators import min_len, optional
 
 import forge
-from forge_files.columns import is_optional, missing
+from forge_files.columns import is_optional, missing, placed, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,27 +51,18 @@ class FilesParquet:
         chosen = {name: frame[name] for name in frame.columns}
         if self.columns:
             chosen = {column: _at(frame, column, path, file) for column, path in self.columns.items()}
-        where = {
-            self.file_column: pl.Series([file], dtype=pl.String).new_from_index(0, frame.height),
-            self.index_column: pl.Series(range(1, frame.height + 1), dtype=pl.Int64),
-        }
-        named = {name: series for name, series in where.items() if name}
-        if taken := named.keys() & chosen.keys():
-            raise forge.StepError(
-                f"`{file}` has a column `{min(taken)}` of its own",
-                hint="give `file_column` and `index_column` other names",
-            )
-        return pl.DataFrame({**named, **chosen})
+        index = pl.Series(range(1, frame.height + 1), dtype=pl.Int64)
+        return placed(chosen, file, index, self.file_column, self.index_column)
 
 
 def _at(frame: pl.DataFrame, column: str, path: str, file: str) -> pl.Series:
     """Return what lies at a dotted *path*."""
     import polars as pl
 
-    plain = path.removesuffix("?")
-    if plain in frame.columns:
-        return frame[plain]
-    first, *rest = plain.split(".")
+    name = plain(path)
+    if name in frame.columns:
+        return frame[name]
+    first, *rest = name.split(".")
     found = frame[first].alias("found") if first in frame.columns else None
     for part in rest:
         if found is None:

@@ -93,16 +93,13 @@ class TableSource(abc.ABC):
     def _row(self, record: Any, mapping: ColumnMap, file: str, index: int) -> dict[str, Any]:
         row = mapping.row(record if isinstance(record, dict) else {VALUE: record}, file, index)
         where = {name: at for name, at in ((self.file_column, file), (self.index_column, index)) if name}
-        return {**where, **self.apart(row, file)}
-
-    def apart(self, row: dict[str, Any], file: str) -> dict[str, Any]:
-        """Return *row*; raise for a column of its own that is to say where rows come from."""
-        if taken := row.keys() & {self.file_column, self.index_column}:
+        if taken := where.keys() & row.keys():
+            column = min(taken)
             raise forge.StepError(
-                f"the records of `{file}` have a column `{min(taken)}` of their own",
+                f"the records of `{file}` have a column `{column}` of their own",
                 hint="give `file_column` and `index_column` other names",
             )
-        return row
+        return {**where, **row}
 
 
 def examined(record: Any, *, texts: bool) -> None:

@@ -77,7 +77,7 @@ def _of_gguf(path: Path, data: Artifact, labels: Labels | None, how: Evaluation,
     with LocalModel(path) as model:
         reader = model.reader(context=how.context, threads=run.threads)
         grammar = model.grammar(labels.grammar()) if labels is not None and how.grammar else None
-        questions = _questions(data, model.render, model.encode, how, run)
+        questions = _questions(data, model.render, model.encode, labels, how, run)
         return _scored(questions, model, reader, grammar, labels, how, run)
 
 
@@ -92,6 +92,7 @@ def _of_folder(model: Artifact, data: Artifact, labels: Labels | None, how: Eval
         data,
         lambda said, *, generate: render(tokenizer, said, generate=generate),
         lambda text: encode(tokenizer, text),
+        labels,
         how,
         run,
     )
@@ -106,13 +107,14 @@ class _Asked:
     ids: Sequence[int]
 
 
-def _questions(data: Artifact, render: Any, encode: Any, how: Evaluation, run: Run) -> list[_Asked]:
+def _questions(
+    data: Artifact, render: Any, encode: Any, labels: Labels | None, how: Evaluation, run: Run
+) -> list[_Asked]:
     """Return the rows that can be asked, of many as many as *how* wants, drawn by their content.
 
     Their answers must be such as the schema allows, where there is one.
     """
     from forge_llm.chat_format import UnusableRow, prompt_of
-    from forge_llm.check.labels import read_labels
     from forge_llm.check.wanted import require_some
 
     found = []
@@ -131,9 +133,9 @@ def _questions(data: Artifact, render: Any, encode: Any, how: Evaluation, run: R
         found.append((lot, _Asked(number, prompt, expected, ids)))
     if not found:
         raise StepError(f"`{data.name}` has no row that can be asked")
-    if how.schema is not None:
+    if labels is not None and how.schema is not None:
         wanted = [(asked.row, asked.expected) for _, asked in found]
-        doubt = require_some(wanted, read_labels(how.schema), how.schema.name)
+        doubt = require_some(wanted, labels, how.schema.name)
         if doubt:
             run.warn(doubt)
     chosen = sorted(found, key=lambda pair: pair[0])[: how.rows]
