@@ -51,6 +51,14 @@ def settle(store: Store, folder: Path, digest: str) -> None:
                 os.chmod(base, _READ_ONLY)
 
 
+def set_aside(store: Store, digest: str, staging: Path) -> None:
+    """Move the folder of a tree below *staging* at once, so that nobody ever finds half of it; none is no error."""
+    place = store.artifact_path(digest)
+    with named_errors(store.root), suppress(FileNotFoundError):
+        place.chmod(stat.S_IRWXU)  # to be renamed into another: that changes its entry for the one above
+        place.rename(staging / "was")
+
+
 def _lay_out(store: Store, tree: Tree) -> None:
     with store.staging() as staging:
         folder = staging / "artifact"
@@ -60,8 +68,5 @@ def _lay_out(store: Store, tree: Tree) -> None:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             join(store.object_path(member.digest), target)
-        place = store.artifact_path(tree.digest)
-        with named_errors(store.root), suppress(FileNotFoundError):
-            place.chmod(stat.S_IRWXU)  # to be renamed into another: that changes its entry for the one above
-            place.rename(staging / "was")
+        set_aside(store, tree.digest, staging)
         settle(store, folder, tree.digest)

@@ -26,6 +26,7 @@ import attrs
 from forge.core.errors import StoreError
 from forge.store.actions import Actions
 from forge.store.disk import named_errors, remove
+from forge.store.folders import set_aside
 from forge.store.pins import Pins
 from forge.store.used import GRACE, alone, leases
 
@@ -117,7 +118,7 @@ def collect(store: Store, garbage: Garbage) -> Garbage:
         removed += [p for p in garbage.of("trees") if _key(p.path) not in trees and _take(store, p, garbage.before)]
         for piece in removed:
             if piece.kind == "trees":
-                remove(store.artifact_path(_key(piece.path)))
+                _discard(store, _key(piece.path))
         removed += [p for p in garbage.of("objects") if _key(p.path) not in objects and _take(store, p, garbage.before)]
         removed += _tidy(store, garbage, gone, left)
         for path, began in leases(store.root).items():
@@ -161,6 +162,13 @@ def _take(store: Store, piece: Piece, before: float) -> bool:
             return False
         piece.path.unlink(missing_ok=True)
     return True
+
+
+def _discard(store: Store, digest: str) -> None:
+    """Remove the folder of a tree that was taken, unless the tree was published again meanwhile."""
+    with store.staging() as staging, _alone(store):
+        if not store.tree_path(digest).exists():
+            set_aside(store, digest, staging)
 
 
 def roots_of(store: Store, before: float) -> set[str]:

@@ -13,6 +13,7 @@ import pytest
 from forge.core.artifact import Tree
 from forge.core.errors import StoreError, UsageError
 from forge.core.record import Record
+from forge.store import gc as collector
 from forge.store.actions import Actions
 from forge.store.base import Store
 from forge.store.faults import describe_damage
@@ -202,6 +203,23 @@ def test_a_part_that_is_published_again_stays(actions, store):
     assert store.tree_path(record.tree).exists()
 
 
+def test_a_folder_whose_tree_is_published_again_while_it_is_collected_stays(actions, store, monkeypatch):
+    record = publish(actions, 1, "x")
+    members = store.tree(record.tree).members
+    age(store.root)
+    take = collector._take
+
+    def taken(store, piece, before):
+        went = take(store, piece, before)
+        if piece.kind == "trees":
+            store.publish_tree(Tree(members))
+        return went
+
+    monkeypatch.setattr(collector, "_take", taken)
+    collect(store, survey(store))
+    assert ["a.txt"] == os.listdir(store.artifact_path(record.tree))
+
+
 def test_a_manifest_built_and_a_pin_made_after_the_survey_are_roots(actions, store):
     built, pinned = publish(actions, 1, "x"), publish(actions, 2, "y")
     age(store.root)
@@ -215,6 +233,7 @@ USER = """
 import fcntl, os, sys, time
 from pathlib import Path
 from forge.core.record import Record
+from forge.store import gc as collector
 from forge.store.actions import Actions
 from forge.store.base import Store
 
