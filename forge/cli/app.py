@@ -76,19 +76,26 @@ def app() -> None:
 
 
 class Call:
-    """Hold one call of `forge`: its words, and a worker that was started before it was known whether there is work."""
+    """Hold one call of `forge`: its words, and workers that were started before it was known whether there is work."""
 
-    def __init__(self, arguments: list[str], spare: Process | None = None) -> None:
-        """Hold the words and the worker."""
+    def __init__(self, arguments: list[str], spares: list[Process]) -> None:
+        """Hold the words and the workers."""
         self.arguments = arguments
-        self.spare = spare
+        self.spares = spares
+
+    def spare(self, jobs: int) -> None:
+        """Start one more worker for *jobs* at once; one that is forked now shares all that was imported by now."""
+        if self.spares and len(self.spares) < jobs:
+            from forge.run import spawn
+
+            self.spares.append(spawn.fork(self.spares))
 
 
-def run(arguments: list[str], spare: Process | None = None) -> int:
+def run(arguments: list[str], spares: list[Process] | None = None) -> int:
     """Run one command line and return its exit code."""
     from forge.cli.boundary import guarded
 
-    return guarded(lambda: _run(Call(arguments, spare))) or 0
+    return guarded(lambda: _run(Call(arguments, [] if spares is None else spares))) or 0
 
 
 def _run(call: Call) -> int | None:

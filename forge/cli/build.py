@@ -54,10 +54,11 @@ def command(
 
     begun = time.time()
     call = click.get_current_context().find_root().obj
+    count = jobs or os.cpu_count() or 1
+    call.spare(count)
     project = options.open_project(manifest, sets, store_path, steps, executor, profile)
     require_secrets(project.graph, project.store)
     lock = _lock(project) if locked else None
-    count = jobs or os.cpu_count() or 1
     if detach:
         from forge.cli.cluster import detached
 
@@ -65,7 +66,7 @@ def command(
     with BuildView(quiet=as_json) as view:
 
         def make() -> Executor:
-            local = LocalExecutor(count, call.spare)
+            local = LocalExecutor(count, call.spares)
             if project.profile is None:
                 return local
             from forge.cli.cluster import on_cluster

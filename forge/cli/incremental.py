@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from forge.run.spawn import Process
 
 
-def build_changed(arguments: list[str], snapshot: Snapshot, spare: Process | None) -> int | None:
+def build_changed(arguments: list[str], snapshot: Snapshot, spares: list[Process]) -> int | None:
     """Build and print what `forge build` would, and return its exit code; None where that takes the full way."""
     begun = time.time()
     path = Path(graph_path(arguments))
@@ -48,7 +48,7 @@ def build_changed(arguments: list[str], snapshot: Snapshot, spare: Process | Non
         build = Build(
             graph,
             project.store,
-            lambda: LocalExecutor(options["jobs"], spare),
+            lambda: LocalExecutor(options["jobs"], spares),
             view.hear,
             options["offline"],
             known,

@@ -7,6 +7,10 @@ import sys
 
 from forge.cli.snapshot import answer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from forge.run.spawn import Process
+
 
 def main() -> None:
     """Run `forge`."""
@@ -21,12 +25,12 @@ def _main() -> None:
     found = answer(arguments)
     if isinstance(found, int):
         os._exit(found)  # nothing was begun that has to end; taking the interpreter down costs milliseconds
-    spare = None
+    spares: list[Process] = []
     if arguments[:1] == ["build"]:
         from forge.cli.boundary import end_when_asked
         from forge.run import spawn
 
-        spare = spawn.fork()
+        spares.append(spawn.fork(spares))
         end_when_asked()
     code = None
     try:
@@ -34,13 +38,13 @@ def _main() -> None:
             from forge.cli.boundary import guarded
             from forge.cli.incremental import build_changed
 
-            code = guarded(lambda: build_changed(arguments, found, spare))
+            code = guarded(lambda: build_changed(arguments, found, spares))
         if code is None:
             from forge.cli.app import run
 
-            code = run(arguments, spare)
+            code = run(arguments, spares)
     finally:
-        if spare is not None and spare.status is None:
+        for spare in spares:  # those that were used have ended with the build
             import signal  # its enumerations cost a millisecond
 
             spare.signal(signal.SIGKILL)

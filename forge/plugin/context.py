@@ -64,13 +64,11 @@ class Artifact:
 
     def files(self) -> dict[str, Path]:
         """Return every member by its name."""
-        found = {}
-        for folder, folders, names in os.walk(self.path):
-            folders.sort()
-            for name in names:
-                path = os.path.join(folder, name)
-                found[os.path.relpath(path, self.path)] = Path(path)
-        return dict(sorted(found.items()))
+        prefix = f"{self.path}{os.sep}"
+        found = [
+            os.path.join(folder, name)[len(prefix) :] for folder, _, names in os.walk(self.path) for name in names
+        ]
+        return {name: self.path / name for name in sorted(found)}
 
     @property
     def is_table(self) -> bool:

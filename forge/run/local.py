@@ -39,11 +39,11 @@ class _Worker:
 class LocalExecutor:
     """Keep up to *jobs* workers; a worker lives on from job to job, so that imports are paid for once.
 
-    *spare* is one that was started before it was known whether there is work.
+    *spares* were started before it was known whether there is work; those that are used are taken out.
     """
 
     jobs: int
-    spare: Process | None = None
+    spares: list[Process] = attrs.Factory(list)
     room: Room = attrs.Factory(lambda self: Room.here(self.jobs), takes_self=True)
     workers: list[_Worker] = attrs.Factory(list)
     selector: selectors.BaseSelector = attrs.Factory(selectors.DefaultSelector)
@@ -117,8 +117,7 @@ class LocalExecutor:
                 worker.job = None
 
     def _start(self) -> _Worker:
-        worker = _Worker(self.spare or spawn.start())
-        self.spare = None
+        worker = _Worker(self.spares.pop(0) if self.spares else spawn.start())
         self.workers.append(worker)
         self.selector.register(worker.process.out, selectors.EVENT_READ, worker)
         return worker

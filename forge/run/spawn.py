@@ -1,7 +1,7 @@
 """Start worker processes, each in a session of its own, with pipes to talk through. Little is imported here.
 
-A worker is a fresh Python. The first one of a build may be forked from `forge` itself, before anything else was
-imported and while there is one thread: it makes ready while the build looks what there is to do.
+A worker is a fresh Python. The first ones of a build may be forked from `forge` itself, while there is one thread
+and before any plugin was imported: they make ready while the build looks what there is to do.
 """
 
 from __future__ import annotations
@@ -84,18 +84,19 @@ def start(words: tuple[str, ...] = ("-m", "forge.run.worker")) -> Process:
     return Process(pid, to, out)
 
 
-def fork() -> Process:
-    """Fork a worker from this process, which must have one thread and no heavy module."""
+def fork(spares: list[Process]) -> Process:
+    """Fork one more worker than *spares* from this process, which must have one thread and no heavy module."""
     (their_in, to), (out, their_out) = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:
-        _serve(their_in, their_out, (to, out))
+        # the end of its input tells a worker that the build is gone: nobody else may hold the other end
+        _serve(their_in, their_out, (to, out, *(end for spare in spares for end in (spare.to, spare.out))))
     os.close(their_in)
     os.close(their_out)
     return Process(pid, to, out)
 
 
-def _serve(their_in: int, their_out: int, others: tuple[int, int]) -> NoReturn:
+def _serve(their_in: int, their_out: int, others: tuple[int, ...]) -> NoReturn:
     try:
         os.setsid()
         for end in others:
@@ -104,7 +105,9 @@ def _serve(their_in: int, their_out: int, others: tuple[int, int]) -> NoReturn:
         os.dup2(their_out, 1)
         os.close(their_in)
         os.close(their_out)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # `nohup` has it ignored
+                signal.signal(number, signal.SIG_DFL)
         os.environ.update(ENVIRONMENT)
         from forge.run.worker import main
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class Work:
     ledger: Ledger
     store: Store
 
-    @property
+    @cached_property
     def rows_in(self) -> int | None:
         """Return the rows of all inputs that are tables."""
         counts = [n for a in self.inputs.values() if (n := count_rows(a.path)) is not None]

@@ -202,7 +202,7 @@ def inputs_of(store: Store, job: Job) -> tuple[dict[str, Artifact], dict[str, St
     """
     inputs, trees = {}, {}
     for name, digest, part, sound in job.inputs:
-        if sound and not part and (place := store.artifact_path(digest)).is_dir():
+        if sound and not part and os.path.isdir(place := store.artifact_path(digest)):
             trees[name] = StoredTree(store, digest)
         else:
             whole = store.tree(digest)

@@ -72,7 +72,7 @@ class Actions:
 
     def record_path(self, key: str) -> Path:
         """Return where the record of *key* lies."""
-        return self.store.root / "actions" / key[:2] / f"{key[2:]}.json"
+        return self.store.root.joinpath("actions", key[:2], f"{key[2:]}.json")
 
     # ---------------------------------------------------------------- builds
 

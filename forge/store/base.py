@@ -83,7 +83,7 @@ class Store:
 
     def object_path(self, digest: str) -> Path:
         """Return where the bytes of *digest* lie."""
-        return self.root / "objects" / digest[:2] / digest[2:]
+        return self.root.joinpath("objects", digest[:2], digest[2:])
 
     def add_file(self, path: Path, *, durable: bool = True, digest: str = "") -> Member:
         """Take a file of the staging area into the objects; it stays where it is, the same file under a second name.
@@ -223,7 +223,7 @@ class Store:
 
     def artifact_path(self, digest: str) -> Path:
         """Return where the tree of *digest* lies as a folder, if it does."""
-        return self.root / "artifacts" / digest[:2] / digest[2:]
+        return self.root.joinpath("artifacts", digest[:2], digest[2:])
 
     def checkout(self, tree: Tree, folder: Path) -> None:
         """Lay the tree out below *folder* as links to verified objects."""
@@ -259,7 +259,7 @@ class Store:
 
     def tree_path(self, digest: str) -> Path:
         """Return where the tree of *digest* lies."""
-        return self.root / "trees" / digest[:2] / f"{digest[2:]}.json"
+        return self.root.joinpath("trees", digest[:2], f"{digest[2:]}.json")
 
     def _damaged(self, digest: str) -> StoreError:
         return StoreError(
