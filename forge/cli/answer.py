@@ -7,8 +7,6 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from forge.cli.words import Ink, seconds_of, size_of
 
 if TYPE_CHECKING:
@@ -138,7 +136,7 @@ def _entry(project: Project, result: StepResult) -> dict[str, Any]:
     if result.because:
         entry["because"] = result.because
     if result.failure is not None:
-        entry["error"] = {k: v for k, v in attrs.asdict(result.failure).items() if k != "traceback"}
+        entry["error"] = {k: v for k, v in result.failure._asdict().items() if k != "traceback"}
     return entry
 
 

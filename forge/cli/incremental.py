@@ -42,6 +42,8 @@ def build_changed(arguments: list[str], snapshot: Snapshot, spares: list[Process
         return None
     if graph is None or frozen["options"].get("slurm") or known.keys() != frozen["steps"].keys():
         return None
+    if not snapshot.stands():
+        return None
     project = Project(graph, Store.open(path.parent.parent))
     options = frozen["options"]
     with BuildView() as view:

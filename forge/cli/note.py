@@ -206,7 +206,7 @@ def _signed(path: str, info: os.stat_result) -> str:
 def _hits(outcome: Outcome) -> Outcome:
     """Return the outcome of the same build when nothing changed."""
     hits = tuple(
-        r if r.status == "hit" and not r.because else attrs.evolve(r, status="hit", seconds=0.0, because="")
+        r if r.status == "hit" and not r.because else r._replace(status="hit", seconds=0.0, because="")
         for r in outcome.results
     )
     return attrs.evolve(outcome, results=hits, seconds=0.0)

@@ -54,14 +54,25 @@ class Snapshot:
         self.fixed, self.data, self.made, self.steps, *answers = parts
         self._answers = {form: part for form, part in zip(FORMS, answers, strict=True) if part}
         self.changed: list[str] = []
+        self._looking = 0
         self._known: dict[str, Known] = {}
 
     def holds(self, place: str) -> bool:
-        """Say whether all but data is as it was; ``changed`` then names the data that is not."""
+        """Say whether all but data is as it was; ``changed`` then names the data that is not.
+
+        Where data changed, another process looks at what was made: `stands` has its answer.
+        """
         if place != self.place or _changed(self.fixed):
             return False
         self.changed = [path.decode() for path in _changed(self.data)]
+        if self.changed:
+            self._looking = _child(self.made)
+            return True
         return _all_hold(self.made)
+
+    def stands(self) -> bool:
+        """Say whether all that was made is as it was, once data was found changed."""
+        return os.waitpid(self._looking, 0)[1] == 0
 
     def answer(self, form: str) -> str:
         """Return what the build would print."""

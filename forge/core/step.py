@@ -40,27 +40,27 @@ def split_reference(reference: str) -> tuple[str, str]:
 
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_MEMORY = r"(?i)(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?"  # compiled when it is first asked: most steps state none
 
 
 def bytes_of(text: str) -> int:
     """Return the bytes that ``32G`` or ``512 MiB`` means; units are powers of 1024, as Slurm takes them."""
-    found = _MEMORY.fullmatch(text.strip())
+    found = re.fullmatch(_MEMORY, text.strip())
     if found is None:
         raise ValueError(f'must be a size such as "32G", got `{text}`')
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])", re.IGNORECASE)
-_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?")
+_SPAN = r"(?i)(\d+(?:\.\d+)?)\s*([smhd])"
+_CLOCK = r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?"
 
 
 def seconds_of(text: str) -> int:
     """Return the seconds that ``6h``, ``90m``, ``2d`` or Slurm's ``1-12:00:00`` means; ``6:00`` is six hours."""
-    if span := _SPAN.fullmatch(text.strip()):
+    if span := re.fullmatch(_SPAN, text.strip()):
         return int(float(span[1]) * _SECONDS[span[2].lower()])
-    if clock := _CLOCK.fullmatch(text.strip()):
+    if clock := re.fullmatch(_CLOCK, text.strip()):
         days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
         return days * 86400 + hours * 3600 + minutes * 60 + seconds
     raise ValueError(f'must be a time such as "6h", "90m" or "1-12:00:00", got `{text}`')
@@ -76,7 +76,7 @@ def _size(_instance: object, _attribute: object, value: str | None) -> None:
         bytes_of(value)
 
 
-_OPTION = re.compile(r"-(?:-(?P<long>[a-z][a-z-]*)|(?P<short>[A-Za-z]))(?:[= ].*)?")
+_OPTION = r"-(?:-(?P<long>[a-z][a-z-]*)|(?P<short>[A-Za-z]))(?:[= ].*)?"
 _LONG = (
     *("job-name", "comment", "array", "output", "error", "chdir", "signal", "requeue", "no-requeue"),
     *("open-mode", "wrap", "parsable", "wait", "test-only", "export"),
@@ -87,7 +87,7 @@ _SHORT = "JaoeDW"
 
 def _options(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
     for option in value:
-        found = _OPTION.fullmatch(option)
+        found = re.fullmatch(_OPTION, option)
         if found is None:
             raise ValueError(f'must be options of `sbatch` such as "--exclusive", got `{option}`')
         if found["long"] in _LONG or (found["short"] and found["short"] in _SHORT):

@@ -8,7 +8,6 @@ import attrs
 
 from forge.core.errors import ManifestError, Problem
 from forge.core.suggest import did_you_mean
-from forge.plan.sweep import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,6 +37,8 @@ class Graph:
 
     def closure(self, targets: Iterable[str]) -> Graph:
         """Return the graph of *targets* and all they need; of everything where none is named."""
+        from forge.plan.sweep import named
+
         meant = [name for target in targets for name in named(self.sweeps, target) or [target]]
         wanted = closure(self.manifest, {name: step.inputs for name, step in self.steps.items()}, meant)
         return attrs.evolve(self, steps={n: s for n, s in self.steps.items() if n in wanted})

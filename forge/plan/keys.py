@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -61,10 +62,10 @@ def last_results(store: Store, manifest: str) -> Recall:
     from forge.store.actions import Actions
 
     actions = Actions(store)
-    keys = actions.last(manifest)
+    keys = cache(lambda: actions.last(manifest))
 
     def recall(step: str) -> tuple[Record, Tree | None] | None:
-        record = actions.read(keys[step]) if step in keys else None
+        record = actions.read(keys()[step]) if step in keys() else None
         return None if record is None else (record, store.complete(record.tree))
 
     return recall

@@ -65,9 +65,7 @@ class Artifact:
     def files(self) -> dict[str, Path]:
         """Return every member by its name."""
         prefix = f"{self.path}{os.sep}"
-        found = [
-            os.path.join(folder, name)[len(prefix) :] for folder, _, names in os.walk(self.path) for name in names
-        ]
+        found = [os.path.join(folder, name)[len(prefix) :] for folder, _, names in os.walk(self.path) for name in names]
         return {name: self.path / name for name in sorted(found)}
 
     @property

@@ -38,7 +38,7 @@ class Command:
     def make(self, inputs: Mapping[str, forge.Artifact], out: Path, run: forge.Run) -> None:
         """Run the command and refuse a status other than 0."""
         environment = {n: os.environ[n] for n in (*_KEPT, *self.environment) if n in os.environ}
-        arguments = [str(_place(artifact)) for artifact in inputs.values()]
+        arguments = [_place(artifact) for artifact in inputs.values()]
         tail: deque[str] = deque(maxlen=_TAIL)
         with subprocess.Popen(
             ["sh", "-c", self.command, "sh", *arguments],
@@ -67,9 +67,14 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
-def _place(artifact: forge.Artifact) -> Path:
+def _place(artifact: forge.Artifact) -> str:
+    """Return where the only file of an artifact lies, or the folder that holds several."""
+    with os.scandir(artifact.path) as entries:
+        first, *others = entries
+    if not others and first.is_file():  # a command may have thousands of inputs, and most are of this kind
+        return first.path
     files = artifact.files()
-    return next(iter(files.values())) if len(files) == 1 else artifact.path
+    return str(next(iter(files.values())) if len(files) == 1 else artifact.path)
 
 
 @forge.hookimpl
