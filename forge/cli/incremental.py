@@ -18,7 +18,7 @@ from forge.plan.frozen import thaw
 from forge.run.build import Build, Outcome
 from forge.run.events import StepResult
 from forge.run.gate import Gate
-from forge.run.local import LocalExecutor
+from forge.run.local import LocalExecutor, prepare
 from forge.store.base import Store
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def build_changed(arguments: list[str], snapshot: Snapshot, spares: list[Process
         return None
     if not snapshot.stands():
         return None
+    prepare(spares, graph)
     project = Project(graph, Store.open(path.parent.parent))
     options = frozen["options"]
     with BuildView() as view:

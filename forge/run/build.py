@@ -120,6 +120,8 @@ class Build:
             while self.schedule.ready or self.queue or self.running:
                 while self.schedule.ready:
                     self._take_or_queue(self.graph.steps[self.schedule.ready.popleft()])
+                    if self.started is None or not self.started.is_full():
+                        self._start_what_fits()  # the next one's files may take long to be read
                 self._start_what_fits()
                 if self.running:
                     self._wait()

@@ -9,6 +9,7 @@ import selectors
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,6 +18,9 @@ from forge.run import spawn
 from forge.run.room import Need, Room
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from forge.plan.graph import Graph
     from forge.run.job import Job
     from forge.run.spawn import Process
 
@@ -25,6 +29,27 @@ _GRACE = 5.0
 _KEEPS = 60.0
 """Seconds that one which trains gets to end the step of its training, and to keep what it goes on from."""
 _LOOK = 0.02
+
+
+_TABULAR = {"read", "transform", "merge", "split", "label", "request"}
+"""What steps do that needs Polars."""
+
+
+def prepare(spares: Iterable[Process], graph: Graph) -> None:
+    """Have *spares* import what the first jobs will want, while the build still looks what there is to do.
+
+    Nothing of a plugin is among it: a step's code is imported once its key is known, and compared with it.
+    """
+    steps = graph.steps.values()
+    wanted = ["polars"] if any(step.verb in _TABULAR for step in steps) else []
+    for step in steps:
+        ask = getattr(step.instance, "imports", None)
+        if not step.needs and callable(ask):
+            with suppress(OSError):  # files that can't be looked at fail their own step
+                wanted += [module for module in ask() if module.partition(".")[0] not in graph.packages]
+    if wanted:
+        for spare in spares:
+            spare.prepare(dict.fromkeys(wanted))
 
 
 @attrs.define(eq=False)

@@ -7,6 +7,7 @@ once, with everything it started.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import queue
@@ -36,6 +37,7 @@ from forge.plugin.fingerprint import describe, digest_data, fingerprint
 from forge.plugin.parameters import files_of, structure
 from forge.run.job import Job
 from forge.run.ledger import Ledger
+from forge.run.spawn import PREPARE
 from forge.run.tracing import Leave, Trace
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
@@ -64,6 +66,11 @@ def main() -> None:
 
     worker = Worker(send)
     for line in iter(_lines().get, None):
+        if line.startswith(PREPARE):
+            with suppress(ImportError):  # the step that wants it finds better words
+                for module in line.split()[1:]:
+                    importlib.import_module(module)
+            continue
         job = Job.load(line)
         try:
             with named_errors(Path(job.store)):

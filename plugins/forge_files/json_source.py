@@ -144,6 +144,10 @@ class FilesJsonl(TableSource):
         """Return how records become rows."""
         return ColumnMap(self.columns)
 
+    def imports(self) -> tuple[str, ...]:
+        """Return what a worker may load while the build still looks at the files."""
+        return ("pyarrow.json",) if any(is_worth(file.path, self.encoding) for file in self.path) else ()
+
     def read_file(self, file: forge.File, reading: Reading, run: forge.Run) -> Iterator[forge.Reject]:
         """Read one file, a large one in blocks of lines; raises Broken."""
         if is_worth(file.path, self.encoding):

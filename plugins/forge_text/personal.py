@@ -174,8 +174,9 @@ def suspects(texts: pl.Series) -> Iterator[tuple[int, str]]:
     if not len(positions):
         return
     chosen = texts.gather(positions)
-    narrow = pl.any_horizontal(text.str.contains(pattern) for pattern in patterns.NARROW)
-    likely = chosen.to_frame("text").select(narrow).to_series()
+    # one column each, since the columns of a selection are computed beside each other
+    each = chosen.to_frame("text").select(text.str.contains(p).alias(str(i)) for i, p in enumerate(patterns.NARROW))
+    likely = each.select(pl.any_horizontal(pl.all())).to_series()
     yield from zip(positions.filter(likely).to_list(), chosen.filter(likely).to_list(), strict=True)
 
 
