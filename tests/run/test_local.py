@@ -2,11 +2,12 @@
 
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from forge.run import spawn
-from forge.run.local import LocalExecutor
+from forge.run.local import LocalExecutor, prepare
 from forge.run.room import Need
 
 HEAVY = Need(alone=True)
@@ -112,3 +113,52 @@ def test_closing_ends_workers_and_what_they_started(executor, stub, tmp_path):
     else:
         assert not os.path.exists(f"/proc/{child}/stat")
     assert [] == executor.workers
+
+
+# ---------------------------------------------------------------- what is imported ahead
+
+
+class Spare:
+    def __init__(self):
+        self.told = []
+
+    def prepare(self, modules):
+        self.told.append(list(modules))
+
+
+def graph_of(*steps):
+    return SimpleNamespace(steps={str(i): step for i, step in enumerate(steps)}, packages=frozenset({"my_plugin"}))
+
+
+def step_of(verb, imports=None, needs=()):
+    instance = None if imports is None else SimpleNamespace(imports=imports)
+    return SimpleNamespace(verb=verb, instance=instance, needs=needs)
+
+
+def gone():
+    raise FileNotFoundError
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([step_of("fetch"), step_of("make", needs=("0",))], []),
+        ([step_of("fetch"), step_of("transform", needs=("0",))], [["polars"]]),
+        ([step_of("read", lambda: ("pyarrow.json", "my_plugin.codec"))], [["polars", "pyarrow.json"]]),
+        ([step_of("read", gone)], [["polars"]]),
+        ([step_of("read"), step_of("train", lambda: ("torch",), needs=("0",))], [["polars"]]),
+    ],
+)
+def test_idle_workers_load_what_the_first_jobs_want_and_nothing_of_a_plugin(steps, told):
+    spare = Spare()
+    prepare([spare], graph_of(*steps))
+    assert told == spare.told
+
+
+def test_a_worker_that_can_not_load_a_module_waits_for_jobs_all_the_same():
+    worker = spawn.start()
+    worker.prepare(["no_such_module"])
+    assert worker.wait(1.0) is None
+    os.write(worker.to, b"{\n")  # what is no job ends it
+    assert worker.wait(20.0)
+    worker.close()
