@@ -46,7 +46,7 @@ $(VENV)/installed: pyproject.toml Makefile
 	@touch $@
 
 test: install  ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 kills: install  ## builds that are killed at 220 random moments, and before every single change of the store: ten minutes
 	FORGE_KILLS=220 $(BIN)/python -m pytest -s tests/faults/test_kill.py

@@ -22,7 +22,8 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", GUIDE, flags=re.DOTALL | re.MULTILINE)
 
 
-def test_the_commands_of_the_guide_run(slurm, project):
+def test_the_guide_runs(slurm, project):
+    # its cluster lies in the project, and a socket's address is short: so is the name of this test
     shutil.copytree(ROOT / "slurm", project.root / "slurm", ignore=shutil.ignore_patterns("__pycache__"))
     project.steps(step("one"), step("long", "one", pause=5.0), executor="\n")
     *here, alone = blocks("sh")
