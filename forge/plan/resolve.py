@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,10 @@ def _inputs(
         _check_names(resolver, table, found, [name for name, _ in pairs])
     if len(inputs) > 1 and found is not None and found.verb in ("split", "label", "request"):
         resolver.problem(table, "from", f"`{table.use}` takes one input, got {len(inputs)}")
+    elif isinstance(table.values.get("from"), list):
+        for reference, count in Counter(each.reference for each in inputs).items():
+            if count > 1:
+                resolver.problem(table, "from", f"`{reference}` stands {count} times in `from`", "name each step once")
     return tuple(inputs)
 
 

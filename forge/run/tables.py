@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 _EXAMPLES = 3
+_INDEX = "__index_level_"
+"""What pandas calls an index that it writes into a Parquet file."""
 
 
 def count_rows(folder: Path) -> int | None:
@@ -61,6 +63,49 @@ def settle(
             for example in missing(source, [passed], rows_in - height):
                 ledger._example(unmarked, example)  # noqa: SLF001  # the ledger's own module family
     return collected
+
+
+def refuse_marks(columns: Iterable[str]) -> None:
+    """Refuse a source's table whose columns are named as those in which steps mark what they drop and count."""
+    for name in columns:
+        own = name.startswith("__") and name.endswith("__") and not name.startswith(_INDEX)
+        if own or name.startswith(TALLY):
+            raise StepError(
+                f"the records have a column `{name}`: names between two underlines are those of forge's own marks",
+                hint="read it under another name: `columns = { … }` says which",
+            )
+
+
+def join_tables(tables: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
+    """Return the rows of all *tables*, one after the other; columns that some of them lack are null there."""
+    import polars as pl
+
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    found: dict[str, dict[pl.DataType, str]] = {}
+    for name, table in tables.items():
+        for column, kind in table.collect_schema().items():
+            found.setdefault(column, {}).setdefault(kind, name)
+    for column, kinds in found.items():
+        if not _go_together(list(kinds)):
+            listed = ", ".join(f"{kind} in `{name}`" for kind, name in kinds.items())
+            hint = "bring them into one form by steps of their own, or read the column under another name"
+            raise StepError(f"the inputs can't be one table: column `{column}` is {listed}", hint=hint)
+    return pl.concat(tables.values(), how="diagonal_relaxed")
+
+
+def _go_together(kinds: Sequence[pl.DataType]) -> bool:
+    """Say whether columns of these types can be one; a list and what is none would go, and fail when they are read."""
+    import polars as pl
+
+    told = [kind for kind in kinds if kind != pl.Null]
+    if any(kind.is_nested() for kind in told) and len({kind.base_type() for kind in told}) > 1:
+        return False
+    try:
+        pl.concat([pl.LazyFrame(schema={"c": kind}) for kind in kinds], how="diagonal_relaxed").collect_schema()
+    except pl.exceptions.PolarsError:
+        return False
+    return True
 
 
 def missing(source: pl.LazyFrame, left: Sequence[pl.DataFrame], count: int) -> list[str]:

@@ -20,6 +20,7 @@ from forge.plugin.fingerprint import describe, digest_data, fingerprint
 from forge.plugin.parameters import structure
 from forge.plugin.requests import ballots, request_key
 from forge.run.asking import again, reply_of
+from forge.run.tables import join_tables
 from forge.run.verify import _spec
 from forge.store.journal import Journal
 
@@ -140,10 +141,10 @@ class _Trace:
             found = self.registry.find(record.use)
             if found.verb != "transform" or self._instance(record) is None:
                 return None
-            trees = [self.lineage.store.tree(digest) for digest in record.inputs.values()]
-            frames = [pl.scan_ipc(self.lineage.store.object_path(tree.members[TABLE].digest)) for tree in trees]
-            joined = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
-            marked = self._instance(record).transform(joined)
+            trees = {name: self.lineage.store.tree(digest) for name, digest in record.inputs.items()}
+            paths = {name: self.lineage.store.object_path(tree.members[TABLE].digest) for name, tree in trees.items()}
+            tables = {name: pl.scan_ipc(path) for name, path in paths.items()}
+            marked = self._instance(record).transform(join_tables(tables))
             rows = marked.filter(pl.col(self.column).cast(pl.String) == self.value).select(DROPPED).collect()
         except (ForgeError, pl.exceptions.PolarsError, OSError, KeyError):
             return None

@@ -18,7 +18,16 @@ from forge.plugin.registry import MOST_REJECTS
 from forge.run.network import kept_off
 from forge.run.rowwise import transform_rows
 from forge.run.shards import read_files
-from forge.run.tables import bound_rejects, collect_batches, count_rows, missing, settle, write_rejects
+from forge.run.tables import (
+    bound_rejects,
+    collect_batches,
+    count_rows,
+    join_tables,
+    missing,
+    refuse_marks,
+    settle,
+    write_rejects,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +86,7 @@ def attempt(work: Work) -> dict[str, int]:
 def _read(work: Work) -> dict[str, int]:
     batches = read_files(work.instance, work.job, work.ledger, work.store) if work.type.each_file else None
     frame, rejects = collect_batches(batches or work.instance.read(work.ledger), work.ledger)
+    refuse_marks(frame.columns)
     bound_rejects(rejects, frame.height, getattr(work.instance, "most_rejects", MOST_REJECTS))
     write_rejects(rejects, work.out)
     return _table(work, frame)
@@ -88,10 +98,7 @@ def _fetch(work: Work) -> dict[str, int]:
 
 
 def _transform(work: Work) -> dict[str, int]:
-    import polars as pl
-
-    frames = [a.rows() for a in work.inputs.values()]
-    joined = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+    joined = join_tables({name: artifact.rows() for name, artifact in work.inputs.items()})
     made = (
         transform_rows(work.instance, joined, work.job, work.store)
         if work.type.rowwise

@@ -87,6 +87,12 @@ class LengthBand:
     least: int = attrs.field(default=1, validator=ge(0))
     most: int = attrs.field(default=100_000, validator=ge(0))
 
+    def __attrs_post_init__(self) -> None:
+        """Refuse a band that nothing fits in."""
+        if self.least > self.most:
+            message = f"`least` is {self.least}, over `most`, which is {self.most}: no row would be left"
+            raise ValueError(message)
+
     def transform(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Mark the rows outside the band; a null counts as empty."""
         length = text_of(self.column, rows).fill_null("").str.len_chars()

@@ -95,6 +95,7 @@ def step(kind="transforms", use="toy.keep", rest='from = "raw"\n'):
         (step("trainers", "toy.fit", 'from = { eval = "raw" }\n'), 7, "the input `data` of `toy.fit` is missing", "it wants `data`, `eval` (optional)"),  # noqa: E501
         (step("trainers", "toy.fit", 'from = ["raw"]\n'), 7, "`toy.fit` wants its inputs by name: `data`, `eval` (optional)", None),  # noqa: E501
         (step(use="toy.halves", rest='from = ["raw", "raw"]\n'), 7, "`toy.halves` takes one input, got 2", None),
+        (step(rest='from = ["raw", "raw"]\n'), 7, "`raw` stands 2 times in `from`", "name each step once"),
         (step(use="toy.needy"), 6, "`toy.needy` needs `no_such_module`, which is not installed", "pip install 'forge[train]'"),  # noqa: E501
         (CHAIN.replace("halves.early", "halves"), 16, "step `halves` has several parts, name one of them", "`halves.early`, `halves.late`"),  # noqa: E501
         (CHAIN.replace("halves.early", "halves.erly"), 16, "step `halves` has no part `erly`", "did you mean `early`?"),

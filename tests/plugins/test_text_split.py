@@ -191,6 +191,11 @@ def test_a_limit_for_an_unknown_part_is_refused():
         Split(column="text", shares=SHARES, limits={"tran": 3})
 
 
+def test_a_length_band_that_nothing_fits_in_is_refused():
+    with pytest.raises(ValueError, match="`least` is 10, over `most`, which is 5"):
+        LengthBand(column="text", least=10, most=5)
+
+
 def test_a_length_band_marks_both_sides():
     rows = pl.LazyFrame({"text": ["", "一二", "一二三四", None]})
     marks = LengthBand(column="text", least=1, most=3).transform(rows).collect()["__dropped__"].to_list()

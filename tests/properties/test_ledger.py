@@ -71,7 +71,7 @@ STEPS = st.one_of(
     st.builds(MarkThenFilter, st.integers(0, 9)),
     st.builds(LeakySplit),
     st.builds(SilentMake),
-    st.builds(LengthBand, st.just("text"), st.integers(0, 4), st.integers(3, 90)),
+    st.builds(LengthBand, st.just("text"), st.integers(0, 4), st.integers(4, 90)),
     st.builds(Language, st.just("text"), st.sampled_from(["zh", "en"])),
     st.builds(Characters, st.just("text"), st.fixed_dictionaries({"digits": st.floats(0, 1)})),
     st.builds(ThrowAway, st.just("text")),
