@@ -1,6 +1,6 @@
 """Group texts that are equal or nearly so.
 
-Texts are compared in their comparable form (letters and digits, NFKC, lower case).
+Texts are compared in their comparable form (letters, digits and symbols, NFKC, lower case).
 Equal ones are found by an exact hash; near-equal ones by MinHash (rensa) over character trigrams with banding, and a
 pair that shares a band counts only when the Jaccard index of its trigram sets, computed exactly, reaches the threshold.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from forge_text.normalise import comparable
+from forge_text.normalise import comparable, told_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def equal_clusters(texts: pl.Series) -> Integers:
     alike = _edges(frame).filter(pl.struct("head", "tail").is_duplicated())["position"].sort()
     first = frame["position"].cast(pl.Int64).to_numpy().copy()
     if len(alike):
-        whole = frame["text"].gather(alike).to_frame("text").select(comparable(pl.col("text"))).to_series()
+        whole = frame["text"].gather(alike).to_frame("text").select(told_apart(pl.col("text"))).to_series()
         places = alike.cast(pl.Int64).to_numpy()
         first[places] = places[clusters(whole, near=1)]
     return first

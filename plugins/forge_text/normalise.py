@@ -14,12 +14,17 @@ _UNEVEN_SPACE = r" [\s\x1c-\x1f]+|[\s\x1c-\x1f&&[^ ]][\s\x1c-\x1f]*"
 UNEVEN = r"^ | $|  |[\s\x1c-\x1f&&[^ ]]"
 """Matches in every text that `even_spaces` changes."""
 
-_NOT_LETTER_OR_DIGIT = r"[^\p{L}\p{N}]+"
+_SAYS_NOTHING = r"[^\p{L}\p{M}\p{N}\p{Sm}\p{Sc}\p{So}ꓸ#]|[~|]"
+"""Punctuation, blanks and what people draw lines with; marks spell vowels, symbols tell `C++` from `C`."""
+_POINT = r"([0-9])\.([0-9])"
+_KEPT_POINT = "${1}\ua4f8${2}"
+"""A decimal point as a letter that looks like one: 1.5 is not 15."""
 _CHANGED_BY_NFKC_OR_CASE = (
     r"[^\x00-@\[-\x7f\u00b7\u2010-\u2027\u2032\u3000-\u3003\u3008-\u3011"
-    r"\u3400-\u4dbf\u4e00-\u9fff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]"
+    r"\u3400-\u4dbf\u4e00-\u9fff\uff01\uff02\uff05-\uff0a\uff0c-\uff0f\uff1a\uff1b\uff1f\uff20\uff3b-\uff40\uff5b-\uff65]"
+    r"|[0-9]\.[0-9]"
 )
-"""All but plain letters, digits and Han, and punctuation that NFKC turns into punctuation."""
+"""All but plain letters, digits, Han and symbols, and punctuation that NFKC turns into punctuation."""
 
 
 def even_spaces(text: pl.Expr) -> pl.Expr:
@@ -31,7 +36,9 @@ def even_spaces(text: pl.Expr) -> pl.Expr:
 
 
 def comparable(text: pl.Expr) -> pl.Expr:
-    """Keep letters and digits in NFKC and lower case: what counts when two texts are compared.
+    """Keep letters, digits and symbols in NFKC and lower case: what counts when two texts are compared.
+
+    Punctuation goes, but for the point between two digits.
 
     In most Chinese texts NFKC and lower case change nothing but punctuation, which goes anyway: those are spared both.
     """
@@ -41,7 +48,7 @@ def comparable(text: pl.Expr) -> pl.Expr:
         awkward = texts.str.contains(_CHANGED_BY_NFKC_OR_CASE).fill_null(value=False).arg_true()
         if 2 * len(awkward) > len(texts):
             return texts.to_frame("text").select(_fully(pl.col("text"))).to_series().alias(texts.name)
-        short = texts.str.replace_all(_NOT_LETTER_OR_DIGIT, "")
+        short = texts.str.replace_all(_SAYS_NOTHING, "")
         if not len(awkward):
             return short
         return short.scatter(awkward, texts.gather(awkward).to_frame("text").select(_fully(pl.col("text"))).to_series())
@@ -49,8 +56,17 @@ def comparable(text: pl.Expr) -> pl.Expr:
     return text.map_batches(compare, return_dtype=pl.String, is_elementwise=True)
 
 
+def told_apart(text: pl.Expr) -> pl.Expr:
+    """Return what equal texts have in common: the comparable form, or of a text without any the text itself."""
+    import polars as pl
+
+    found = comparable(text)
+    return pl.when(found == "").then(text.str.strip_chars()).otherwise(found)
+
+
 def _fully(text: pl.Expr) -> pl.Expr:
-    return text.str.normalize("NFKC").str.replace_all(_NOT_LETTER_OR_DIGIT, "").str.to_lowercase()
+    plain = text.str.normalize("NFKC").str.replace_all(_POINT, _KEPT_POINT)
+    return plain.str.replace_all(_SAYS_NOTHING, "").str.to_lowercase()
 
 
 def text_of(column: str, rows: pl.LazyFrame) -> pl.Expr:

@@ -138,7 +138,8 @@ class ThrowAway:
 
     def _empty(self, text: pl.Expr) -> pl.Expr:
         phrases = sorted({_compared(phrase) for phrase in self.phrases}, key=lambda phrase: (-len(phrase), phrase))
-        return comparable(text).str.contains(f"^(?:{'|'.join(map(re.escape, phrases))})*$")
+        said = comparable(text).str.replace_all(r"\p{S}", "")  # a smile says nothing more
+        return said.str.contains(f"^(?:{'|'.join(map(re.escape, phrases))})*$")
 
 
 def _compared(phrase: str) -> str:

@@ -11,7 +11,7 @@ from attrs.validators import and_, deep_mapping, ge, gt, instance_of, le
 
 import forge
 from forge_text.near import clusters, equal_clusters
-from forge_text.normalise import comparable, text_of
+from forge_text.normalise import text_of, told_apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ class Split:
         import numpy as np
         import polars as pl
 
-        texts = rows.select(comparable(text_of(self.column, rows)).alias("text")).collect()["text"]
+        texts = rows.select(told_apart(text_of(self.column, rows)).alias("text")).collect()["text"]
         order = [self._order(text or "") for text in texts]
         part = self._assign(clusters(texts, near=self.near), order)
         names = self.parts()
@@ -164,7 +164,7 @@ class Deduplicate:
         frame = rows.collect()
         texts = frame.select(text_of(self.column, rows).alias("text"))["text"]
         if self.near < 1:
-            texts = texts.to_frame("text").select(comparable(pl.col("text"))).to_series()
+            texts = texts.to_frame("text").select(told_apart(pl.col("text"))).to_series()
             equal, cluster = clusters(texts, near=1), clusters(texts, near=self.near)
         else:
             equal = cluster = equal_clusters(texts)

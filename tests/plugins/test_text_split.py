@@ -206,3 +206,11 @@ def test_a_length_band_marks_both_sides():
 def test_even_spaces_are_what_python_splits_at(text):
     frame = pl.DataFrame({"text": [text]}).select(even_spaces(pl.col("text")))
     assert " ".join(text.split()) == frame["text"].item()
+
+
+@pytest.mark.parametrize("near", [0.8, 1.0])
+def test_texts_that_differ_in_what_is_no_letter_are_told_apart(near):
+    texts = ["C++", "C#", "C", "1.5元", "15元", "1+1=2", "11=2", "😭", "😀", "……", "？！", "की", "का"]
+    rows = pl.LazyFrame({"text": [*texts, "１.５元。", "C ++", "😀 "]})
+    left = forge.kept(Deduplicate(column="text", near=near).transform(rows)).collect()["text"].to_list()
+    assert texts == left
