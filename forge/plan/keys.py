@@ -145,7 +145,7 @@ class Keys:
         from forge.plugin.fingerprint import describe
 
         self.read.add(path)
-        return self.files.of(path, "code", describe)
+        return self.files.of(path, "code 2", describe)  # the form of what is remembered
 
     def _data(self, path: Path) -> str:
         self.read.add(path)

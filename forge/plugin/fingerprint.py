@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,9 @@ _LOGGERS = {"log", "logger", "logging", "_log", "_logger", "LOG", "LOGGER"}
 _LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 _RUN_METHODS = {"log", "progress", "warn"}
 _LOOK_AHEAD = "preflight"
-_DATA = {".py", ".pyc", ".pyi"}
+_CODE = {".py", ".pyc", ".pyi"}
+_PATH = r"[\w\-./]{1,100}"
+"""A text that may name a module, or a file beside it."""
 
 
 def fingerprint(
@@ -42,7 +45,7 @@ def fingerprint(
     """
     tracked = packages | {cls.__module__.partition(".")[0]}
     found: Fingerprints = {}
-    folders: dict[Path, str] = {}
+    folders: dict[tuple[Path, str], frozenset[str] | None] = {}
     queue = [cls.__module__]
     while queue:
         module = queue.pop()
@@ -56,9 +59,17 @@ def fingerprint(
         found[module] = described["definitions"]
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
         queue += [m for m in _used(described["imports"], package) if m.partition(".")[0] in tracked and _source(m)]
-        folders[path.parent] = package
-    for folder, package in sorted(folders.items()):
-        digests = {p.relative_to(folder).as_posix(): data(p) for p in _data_files(folder)}
+        for text in described["texts"]:  # `importlib.resources` takes a package by its name
+            place = _source(text) if "." in text and text.partition(".")[0] in tracked else None
+            if place is not None and place.name == "__init__.py":
+                folders[place.parent, text] = None
+        if package:
+            folders[path.parent, package] = None
+        else:  # in the folder of a single module lies what is nobody's: `site-packages`, a project with its store
+            named = frozenset(text.partition("/")[0] for text in described["texts"])
+            folders[path.parent, module] = named
+    for (folder, package), names in sorted(folders.items()):
+        digests = {p.relative_to(folder).as_posix(): data(p) for p in _data_files(folder, names)}
         if digests:
             found[f"{package}/*"] = digests
     return found
@@ -103,12 +114,21 @@ def describe(path: Path) -> dict[str, Any]:
             previous = definitions.get(name, "")
             definitions[name] = digest_value("definition", [previous, meaning])
     imports: list[list[Any]] = []
+    texts: set[str] = set()
     for each in ast.walk(tree):
         if isinstance(each, ast.Import):
-            imports += [[0, alias.name, ""] for alias in each.names]
+            imports += [[0, name, ""] for alias in each.names for name in _bound(alias)]
         elif isinstance(each, ast.ImportFrom):
             imports += [[each.level, each.module or "", alias.name] for alias in each.names]
-    return {"definitions": definitions, "imports": imports}
+        elif isinstance(each, ast.Constant) and isinstance(each.value, str) and re.fullmatch(_PATH, each.value):
+            texts.add(each.value)
+    return {"definitions": definitions, "imports": imports, "texts": sorted(texts)}
+
+
+def _bound(alias: ast.alias) -> list[str]:
+    """Return the modules that an `import` lets the code reach: `import a.b` gives it `a` as well."""
+    parts = alias.name.split(".")
+    return [alias.name] if alias.asname else [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def _used(imports: Iterable[list[Any]], package: str) -> Iterable[str]:
@@ -144,15 +164,23 @@ def _source(module: str) -> Path | None:
     return None
 
 
-def _data_files(folder: Path) -> list[Path]:
-    """Return the package data beside a module, and in data folders (without Python) below it."""
-    found = []
+def _data_files(folder: Path, names: frozenset[str] | None) -> list[Path]:
+    """Return the data beside a module, and in the folders below it that are no packages; of *names* alone, if given."""
+    found: list[Path] = []
     for entry in sorted(folder.iterdir()):
-        if entry.is_file() and entry.suffix not in _DATA:
+        if _is_litter(entry.name) or not (names is None or entry.name in names):
+            continue
+        if entry.is_file():
             found.append(entry)
-        elif entry.is_dir() and entry.name != "__pycache__" and not any(entry.rglob("*.py")):
-            found += [p for p in sorted(entry.rglob("*")) if p.is_file()]
-    return found
+        elif entry.is_dir() and not (entry / "__init__.py").exists():
+            below = sorted(entry.rglob("*"))
+            found += [p for p in below if p.is_file() and not any(map(_is_litter, p.relative_to(entry).parts))]
+    return [path for path in found if path.suffix not in _CODE]
+
+
+def _is_litter(name: str) -> bool:
+    """Say whether a name is one that editors, tools and systems leave behind."""
+    return name == "__pycache__" or name.startswith(".") or name.endswith("~")
 
 
 def _meaning(node: ast.AST) -> Any:
@@ -169,7 +197,8 @@ def _meaning(node: ast.AST) -> Any:
 
 def _field(value: Any) -> Any:
     if isinstance(value, list):
-        return [m for m in (_field(v) for v in value) if m is not None]
+        # None stands for `**` among a dict's keys, and for a parameter without a default; a docstring means nothing
+        return [m for v in value if (m := _field(v)) is not None or v is None]
     if isinstance(value, ast.AST):
         return _meaning(value)
     if value is None or isinstance(value, bool | int | str):

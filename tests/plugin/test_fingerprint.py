@@ -154,3 +154,78 @@ def test_looking_ahead_is_no_part_of_what_a_step_does(tmp_path):
         "    def preflight(self, inputs, out, run):\n        from mine.ahead import look\n\n        return look(self)\n"
     )
     assert describe(plain) == describe(looking)
+
+
+@pytest.mark.parametrize("name", ["words/.list.txt.swp", ".DS_Store", "words/list.txt~", ".mypy_cache/x.json"])
+def test_what_editors_and_tools_leave_behind_does_not_count(package, name):
+    before = package()
+    (package.folder / name).parent.mkdir(exist_ok=True)
+    (package.folder / name).write_text("1")
+    assert [] == moved(before, package())
+
+
+def test_data_beside_a_script_counts(package):
+    package()
+    (package.folder / "words/make.py").write_text("print(1)\n")
+    before = package()
+    (package.folder / "words/more.txt").write_text("c\n")
+    assert [f"{package.folder.name}/*"] == moved(before, package())
+
+
+def test_data_of_a_package_that_is_named_by_a_text_counts(package):
+    (package.folder / "res").mkdir(parents=True)
+    (package.folder / "res/__init__.py").touch()
+    steps = STEPS.replace("LEAST = 3", f"LEAST = importlib.resources.files('{package.folder.name}.res')")
+    steps = steps.replace("import json", "import importlib.resources\nimport json")
+    (package.folder / "res/words.txt").write_text("b\n")
+    before = package(steps=steps)
+    (package.folder / "res/words.txt").write_text("c\n")
+    assert ["res/*"] == moved(before, package(steps=steps))
+
+
+def test_a_package_that_an_import_makes_reachable_counts(package):
+    steps = STEPS.replace("import json", f"import json\nimport {package.folder.name}.helpers")
+    assert package.folder.name in package(steps=steps)
+    renamed = steps.replace(".helpers\n", ".helpers as other\n")
+    assert f"{package.folder.name}.helpers" in package(steps=renamed)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("{**a, 'mark': b}", "{'mark': a, **b}"), ("lambda *, c, d=1: c", "lambda *, c=1, d: c")]
+)
+def test_where_nothing_stands_counts(tmp_path, old, new):
+    one, two = tmp_path / "one.py", tmp_path / "two.py"
+    for path, text in ((one, old), (two, new)):
+        path.write_text(f"def f(a, b):\n    return {text}\n")
+    assert describe(one)["definitions"] != describe(two)["definitions"]
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """Write a plugin of one module, and take the fingerprint of its step as a new process would see it."""
+    name = f"alone_{tmp_path.name}"
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def digests():
+        text = "WORDS = 'words.txt'\n\n\nclass Step:\n    def make(self, inputs, out, run):\n        return WORDS\n"
+        (tmp_path / f"{name}.py").write_text(text)
+        sys.modules.pop(name, None)
+        module._source.cache_clear()
+        importlib.invalidate_caches()
+        return module_digests(fingerprint(importlib.import_module(name).Step, frozenset(), describe, digest_data))
+
+    yield digests
+    sys.modules.pop(name, None)
+    module._source.cache_clear()
+
+
+def test_beside_a_single_module_lies_what_is_nobody_s_but_what_it_names(alone, tmp_path):
+    before = alone()
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/format").write_text("1")
+    (tmp_path / "other-2.dist-info").mkdir()
+    (tmp_path / "other-2.dist-info/METADATA").write_text("1")
+    (tmp_path / "notes.md").write_text("1")
+    assert before == alone()
+    (tmp_path / "words.txt").write_text("a")
+    assert [f"alone_{tmp_path.name}/*"] == sorted(key for key in alone() if key not in before)
