@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from forge.cli import options
+from forge.cli.whole import whole
 from forge.core.errors import UsageError
 from forge.core.step import split_reference
 from forge.plugin.context import REJECTS, TABLE
@@ -70,8 +71,8 @@ def _write(project: options.Project, record: Record, tree: Tree, step: str, targ
             raise UsageError(f"`{step}` holds several `{suffix}` files", hint="name one of them: " + ", ".join(same))
         member = tree.members[name]
         project.store.check_object(member.digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(project.store.object_path(member.digest), target)
+        with whole(target) as fresh:
+            shutil.copyfile(project.store.object_path(member.digest), fresh)
         click.echo(f"{name} → {target}")
     elif suffix in ENDINGS and record.rows:
         parts = ", ".join(f"`{project.step(step)}.{part}`" for part in record.rows if part)
@@ -95,16 +96,16 @@ def _write_table(store: Store, tree: Tree, target: Path, table: str) -> int:
     member = tree.members[table]
     store.check_object(member.digest)
     source = store.object_path(member.digest)
-    target.parent.mkdir(parents=True, exist_ok=True)
     frame = pl.read_ipc(source)
-    if target.suffix.lower() == ".parquet":
-        frame.write_parquet(target)
-    elif target.suffix.lower() == ".csv":
-        flatten(frame).write_csv(target)
-    elif target.suffix.lower() == ".json":
-        frame.write_json(target)
-    else:
-        frame.write_ndjson(target)
+    with whole(target) as fresh:
+        if target.suffix.lower() == ".parquet":
+            frame.write_parquet(fresh)
+        elif target.suffix.lower() == ".csv":
+            flatten(frame).write_csv(fresh)
+        elif target.suffix.lower() == ".json":
+            frame.write_json(fresh)
+        else:
+            frame.write_ndjson(fresh)
     return frame.height
 
 

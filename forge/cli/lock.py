@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from forge.cli import options
+from forge.cli.whole import whole
 from forge.core.errors import UsageError
 
 
@@ -23,10 +24,9 @@ def command(*, manifest: str, sets: tuple[str, ...], store_path: str | None, loc
     project = options.open_project(manifest, sets, store_path)
     lock = make_lock(project.graph, project.store, sets)
     path = Path(lock_file) if lock_file else lock_path(Path(manifest))
-    temporary = path.with_name(f".{path.name}.new")
     try:
-        temporary.write_text(lock.dump(), encoding="ascii")
-        temporary.replace(path)  # a lock that is there stays until the new one is whole
+        with whole(path) as fresh:
+            fresh.write_text(lock.dump(), encoding="ascii")
     except OSError as error:
         raise UsageError(f"`{path}` can't be written: {error.strerror or error}") from None
     files = sum(len(members) for step in lock.files.values() for members in step.values())

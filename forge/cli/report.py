@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from forge.cli import options
+from forge.cli.whole import whole
 from forge.cli.words import seconds_of, size_of
 from forge.core.errors import UsageError
 
@@ -33,8 +34,8 @@ def command(
         if target.exists() and not force and GENERATOR not in target.read_bytes()[:2048].decode(errors="replace"):
             raise UsageError(f"`{target}` is there already and is no report", hint="`--force` writes over it")
         page = render(gather(project.graph, project.store), size=size_of, seconds=seconds_of).encode(errors="replace")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(page)
+        with whole(target) as fresh:
+            fresh.write_bytes(page)
     except OSError as error:
         raise UsageError(f"`{target}` can't be written: {error.strerror or error}") from None
     click.echo(f"{len(project.graph.steps)} steps, {size_of(len(page))} → {target}")
