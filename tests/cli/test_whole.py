@@ -1,18 +1,22 @@
 """A person's file is written whole, or stays as it was."""
 
 import os
-import shutil
 
 import pytest
 
 from forge.cli.whole import whole
 
 
+def half(path):
+    path.write_text("ne")
+    raise OSError("full")
+
+
 def test_what_is_there_stays_until_the_new_one_is_whole(tmp_path):
     target = tmp_path / "page.html"
     target.write_text("old")
-    with pytest.raises(FileNotFoundError), whole(target) as fresh:
-        shutil.copyfile(tmp_path / "gone", fresh)
+    with pytest.raises(OSError, match="full"), whole(target) as fresh:
+        half(fresh)
     assert (["page.html"], "old") == (os.listdir(tmp_path), target.read_text())
     with whole(target) as fresh:
         fresh.write_text("new")
