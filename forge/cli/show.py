@@ -104,6 +104,8 @@ def _record(project: Project, step: str) -> Record:
                 show_receipt(left, name, console())
             else:
                 _unlabelled(console(), left, name)
+            hint = f"mend what is said above, then `forge build {project.graph.manifest.path} {name}{project.given}`"
+            raise UsageError(f"step `{name}` failed when it last ran, as things are now", hint=hint) from None
         raise
 
 
