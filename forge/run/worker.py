@@ -100,7 +100,10 @@ class Worker:
         return self.guarded(job, lambda actions: self._run(job, actions))
 
     def _run(self, job: Job, actions: Actions) -> bool:
-        with actions.claim(job.key) as heart:
+        def waits(holder: str) -> None:
+            self.send({"event": "warning", "message": f"another build runs it: waiting for {holder}"})
+
+        with actions.claim(job.key, waits) as heart:
             if actions.find(job.key) is not None:
                 return False
             self.send({"event": "started"})

@@ -20,7 +20,7 @@ from forge.store.process import birth, hostname, lives
 from forge.store.used import alone, touch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from forge.store.base import Store
@@ -30,6 +30,8 @@ _STALE = 60.0
 _BEAT = _STALE / 6
 _WAIT = 0.25
 """Seconds between looks at a claim that another holds, at most."""
+_PATIENCE = 2.0
+"""Seconds after which a person wants to know why nothing happens."""
 
 
 @attrs.frozen
@@ -120,22 +122,22 @@ class Actions:
         return found
 
     @contextmanager
-    def claim(self, key: str) -> Iterator[Heart]:
-        """Hold an action for this process while it runs; wait while another holds it.
+    def claim(self, key: str, waits: Callable[[str], None] = lambda _: None) -> Iterator[Heart]:
+        """Hold an action for this process while it runs; wait while another holds it, and tell *waits* for whom.
 
         A claim is a file that is made by linking, so that one of many wins also over NFS.
         One whose process is gone, or that has not been touched for a minute from another machine, is broken;
         `Pulse` touches it, for a step may work for hours without a word.
         """
-        with self.hold(self.store.root / "claims" / key) as heart:
+        with self.hold(self.store.root / "claims" / key, waits) as heart:
             yield heart
 
     @contextmanager
-    def hold(self, path: Path) -> Iterator[Heart]:
+    def hold(self, path: Path, waits: Callable[[str], None] = lambda _: None) -> Iterator[Heart]:
         """Hold *path*, in a folder of the store, as a claim is held."""
         heart = Heart(path, f"{hostname()} {os.getpid()} {time.time_ns()} {birth(os.getpid())}")
         with named_errors(self.store.root):
-            heart.take()
+            heart.take(waits)
         self.pulse.join(heart)
         try:
             yield heart
@@ -178,11 +180,11 @@ class Heart:
     beat_at: float = 0.0
     seen: tuple[float, float] = (0.0, 0.0)
 
-    def take(self) -> None:
-        """Wait until the claim is ours."""
+    def take(self, waits: Callable[[str], None] = lambda _: None) -> None:
+        """Wait until the claim is ours; where that takes some seconds, *waits* hears once who holds it."""
         own = self.path.with_name(f".{self.path.name}.{os.getpid()}.{time.time_ns()}")
         own.write_text(self.text)
-        wait = 0.05
+        wait, since, told = 0.05, time.monotonic(), False
         try:
             while True:
                 try:
@@ -191,6 +193,9 @@ class Heart:
                     if self._dead(own):
                         self._break()
                     else:
+                        if not told and time.monotonic() - since > _PATIENCE:
+                            told = True
+                            waits(self._holder())
                         time.sleep(wait)
                         wait = min(wait * 1.2, _WAIT)
                 else:
@@ -198,6 +203,14 @@ class Heart:
         finally:
             with suppress(OSError):
                 own.unlink()
+
+    def _holder(self) -> str:
+        """Return who holds the claim, in words."""
+        try:
+            host, pid, *_ = self.path.read_text().split()
+        except (OSError, ValueError):
+            return "another process"
+        return f"process {pid}" + ("" if host == hostname() else f" on {host}")
 
     def beat(self) -> None:
         """Show that the holder is alive."""

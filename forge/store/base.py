@@ -74,7 +74,9 @@ class Store:
         if found != FORMAT:
             hint = "name another store with `--store`, or take the forge that made this one"
             if not found:
-                hint = f"a crash of the disk may leave it so: write `{FORMAT}` into `{marker}`, then `forge store verify`"
+                hint = (
+                    f"a crash of the disk may leave it so: write `{FORMAT}` into `{marker}`, then `forge store verify`"
+                )
             raise StoreError(f"the store `{root}` has format `{found}`, this forge reads `{FORMAT}`", hint=hint)
         for folder in _FOLDERS:
             if not (store.root / folder).is_dir():

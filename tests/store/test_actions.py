@@ -180,6 +180,22 @@ def test_a_claim_of_a_live_process_is_waited_for(actions):
     assert ["first", "second"] == order
 
 
+def test_who_is_waited_for_is_told_once(actions, monkeypatch):
+    monkeypatch.setattr("forge.store.actions._PATIENCE", 0.1)
+    told = []
+
+    def take():
+        with actions.claim(KEY, told.append):
+            pass
+
+    second = threading.Thread(target=take)
+    with actions.claim(KEY):
+        second.start()
+        time.sleep(0.8)
+    second.join()
+    assert [f"process {os.getpid()}"] == told
+
+
 def test_a_beat_renews_the_claim(actions):
     with actions.claim(KEY) as heart:
         os.utime(heart.path, (1, 1))
