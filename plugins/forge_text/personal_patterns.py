@@ -11,6 +11,15 @@ _GAP = r"[ \-._~/|*·•()\u200b\ufe0f\u20e3]{0,4}"  # between the groups of one
 _COMMA_GAP = r"[ \-._~/|*·•…(),、。\u200b\ufe0f\u20e3]{0,4}"
 _SINGLE_GAP = r"[ \-._*/·\u200b\ufe0f\u20e3]{1,3}"  # between digits that stand one by one
 _UNIT = r"(?!\.[0-9])(?!\s*(?:元|块|万|亿|人|次|字|年|分|条|件|%|美元|斤|公里|千米|米))"
+_HAN = r"[\u4e00-\u9fff]"
+_COUNTED = (
+    r"播放|点赞|访问|浏览|观看|点击|转发|评论|关注|参加|报名|以上|左右"  # what counts of people or times go on with
+)
+_MEASURE = (
+    r"(?!\.[0-9])(?!\s*(?:元(?![旦宵])|块钱|万(?!一)|亿|%|美元|斤|公里|千米"
+    rf"|(?:人|次|字|年|分|条|件|块|米)(?:{_COUNTED}|(?!{_HAN}))))"
+)
+"""A unit after a number long enough for a telephone: 人 and the like are one only where no word begins with them."""
 _CHINA = rf"(?:\(?(?:\+|00)?86\)?{_GAP})?"
 _IS = r"(?:(?:就?是|为|叫|:|=|-{1,2}|→)\s*){0,2}"
 
@@ -60,7 +69,7 @@ OLD_IDENTITY = re.compile(
 # Telephones ---------------------------------------------------------------------------------------------------------
 NUMBER_RUN = re.compile(r"[0-9+(][0-9+ \-._~/|*·•…(),、。\u200b\ufe0f\u20e3]{5,}[0-9]")
 _GROUPED = tuple(
-    re.compile(rf"(?<![0-9])(?<![0-9]\.){_CHINA}{digits}(?![0-9]){_UNIT}")
+    re.compile(rf"(?<![0-9]){_CHINA}{digits}(?![0-9]){_MEASURE}")
     for digits in (
         rf"1 ?[3-9] ?[0-9]{_COMMA_GAP}[0-9]{{4}}{_COMMA_GAP}[0-9]{{4}}",
         rf"1[3-9][0-9]{_GAP}[0-9]{{3}}{_GAP}[0-9]{{5}}",
@@ -78,22 +87,36 @@ _SINGLE = re.compile(
 )
 MOBILES = (*_GROUPED, _SINGLE)
 MOBILE_WITH_LETTERS = re.compile(
-    rf"(?<![0-9A-Za-z])[1lI][3-9][0-9OolI]{_GAP}[0-9OolI]{{4}}{_GAP}[0-9OolI]{{4}}(?![0-9A-Za-z]){_UNIT}"
+    rf"(?<![0-9A-Za-z])[1lI][3-9][0-9OolI]{_GAP}[0-9OolI]{{4}}{_GAP}[0-9OolI]{{4}}(?![0-9A-Za-z]){_MEASURE}"
 )
+LIST_NUMBER = re.compile(r"(?:^|[\n;、。!?]|[0-9]{7}[,\s]+)[ \t]*[1-9][0-9]?\.$")
+DECIMAL = re.compile(r"[0-9]\.$")
+CIRCLE = "14159265"
+"""What follows on ``3.`` in the one number that is written to eleven places and could be a telephone by its digits."""
 TELEPHONE_WORD = re.compile(
     r"电话|手机|号码|联系|座机|打给|拨打|致电|短信|呼我|(?:^|[我打])号|(?<![A-Za-z])(?:tel|phone|cell|mobile|call|text|ring|dial|reach|number)",
     re.IGNORECASE,
 )
+TELEPHONE_AFTER = re.compile(
+    r"\s*,?\s*(?:(?:is|'s)\s+my|这?是(?:我|本人)的?)\s*(?:(?:new|old|work|home)\s+)?(?:cell|phone|mobile|tel|number|电话|手机|号码|座机)",
+    re.IGNORECASE,
+)
 NAMED_NUMBERS = (
-    re.compile(rf"(?<![0-9]){_CHINA}1{_COMMA_GAP}[3-9](?:{_COMMA_GAP}[0-9]){{9}}(?![0-9])(?!{_COMMA_GAP}[0-9]){_UNIT}"),
+    re.compile(
+        rf"(?<![0-9]){_CHINA}1{_COMMA_GAP}[3-9](?:{_COMMA_GAP}[0-9]){{9}}(?![0-9])(?!{_COMMA_GAP}[0-9]){_MEASURE}"
+    ),
     re.compile(
         r"(?<![0-9A-Za-z\-+])(?:1[-. ])?(?!8(?:00|33|44|55|66|77|88)|400|9[0-9]{2})[2-9][0-9]{2} ?[-. ]"
         r" ?[2-9][0-9]{2} ?[-. ] ?[0-9]{4}(?![0-9\-])"
     ),
+    re.compile(
+        rf"(?<![0-9A-Za-z\-+.,])1?(?!8(?:00|33|44|55|66|77|88)|400|9[0-9]{{2}})[2-9][0-9]{{2}}[2-9][0-9]{{6}}"
+        rf"(?![0-9A-Za-z\-]){_MEASURE}"
+    ),
     re.compile(r"(?<![0-9A-Za-z\-+])0[1-9][0-9]{2,3}[ -]?[0-9]{3}[ -]?[0-9]{3,4}(?![0-9\-])"),
     re.compile(r"(?<![0-9A-Za-z\-+.,])(?!800|400)[2-9][0-9]{2}-[0-9]{4}(?![0-9\-])"),
 )
-"""Numbers in looser forms, of which a word before must say that they are telephones."""
+"""Numbers in looser forms, of which a word before or after must say that they are telephones."""
 
 _ENGLISH_DIGIT = r"(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)"
 _PINYIN_DIGIT = r"(?:ling|yi|yao|er|san|si|wu|liu|qi|ba|jiu)"
@@ -110,12 +133,18 @@ SPOKEN_HINTS = ("one", "two", "three", "five", "eight", "ling", "yao")
 LANDLINE_WITH_LETTERS = re.compile(
     r"(?<![0-9A-Za-z])(?=[0-9 -]*[OolI])[0Oo2-9][0-9OolI]{2,3}[- ]?[0-9OolI]{3,4}[- ]?[0-9OolI]{4}(?![0-9A-Za-z])"
 )
+_ORDERED = "订单|运单|工单|快递单|物流单|流水|条形?码|批次|合同|发票|车牌|准考证"
+_ENGLISH_ORDERED = (
+    "order|tracking|parcel|invoice|case|ticket|serial|model|student|employee|reference|confirmation|booking|product|"
+    "item"
+)
 OTHER_NUMBER = re.compile(
-    r"(?:订单|运单|单|快递|物流|编|流水|货|型|学|工|条码|批|合同|发票|车牌|准考证|考|案|文)"
-    r"(?:号码?|编号)?[ :#是为]{0,3}$"
-    r"|(?:订单|快递|ISBN|编码|版本|金额|价格|共计)[^0-9,。]{0,4}$",
+    rf"(?:(?:{_ORDERED})(?:号码?|编号)?|(?:单|编|货|型|工|批|考|案|文|(?<![同大小中])学)号)[ :#(是为]{{0,4}}$"
+    rf"|(?:订单|ISBN|编码|版本|金额|价格|共计)号?[^0-9,。\u4e00-\u9fff]{{0,4}}$"
+    rf"|(?<![A-Za-z])(?:{_ENGLISH_ORDERED})\s*(?:id|no\.?|number|code|#)\s*(?:is|是|:|=|#)?\s*$",
     re.IGNORECASE,
 )
+"""Words right before a number that say it is no telephone; 学 and 工 alone end words for people too (同学, 员工)."""
 HOTLINE_WORD = re.compile(r"热线|援助|求助电话|客服|总机|报警|咨询电话|救助|干预中心")
 _AREA = r"\(?0(?:10|2[0-9]|[3-9][0-9]{2})\)?"
 _EXTENSION = r"(?:\s*(?:转|分机|ext\.?)\s*[0-9]{1,5})?"
@@ -123,7 +152,7 @@ _TELEPHONE_WORD = r"(?:电话|座机|固话|宅电|家电|打给我|联系方式
 LANDLINES = (
     re.compile(r"(?<![0-9])(?P<value>0[0-9]{2,3}-[0-9]{7,8})(?![0-9])"),
     re.compile(
-        rf"(?<![0-9])(?P<value>{_CHINA}{_AREA}{_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}}{_EXTENSION})(?![0-9]){_UNIT}"
+        rf"(?<![0-9])(?P<value>{_CHINA}{_AREA}{_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}}{_EXTENSION})(?![0-9]){_MEASURE}"
     ),
     re.compile(
         rf"(?<![0-9])(?P<value>\(?(?:\+|00)86\)?{_GAP}(?:10|2[0-9]|[3-9][0-9]{{2}}){_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}})(?![0-9])"
@@ -131,12 +160,12 @@ LANDLINES = (
     re.compile(r"(?<![0-9])(?P<value>09[0-9]{2}[ \-][0-9]{3}[ \-][0-9]{3})(?![0-9])"),
     re.compile(
         r"(?<![0-9A-Za-z\-])(?P<value>(?:1[-. ])?(?:\((?!8(?:00|33|44|55|66|77|88)|400)[2-9][0-9]{2}\) ?"
-        r"|(?!8(?:00|33|44|55|66|77|88)|400)[2-9][0-9]{2}[-.])[2-9][0-9]{2}[-. ][0-9]{4})(?![0-9\-])"
+        r"[2-9][0-9]{2}[-. ]?|(?!8(?:00|33|44|55|66|77|88)|400)[2-9][0-9]{2}[-.][2-9][0-9]{2}[-. ])[0-9]{4})(?![0-9\-])"
     ),
 )
 NAMED_LANDLINE = re.compile(
     rf"{_TELEPHONE_WORD}(?P<value>(?!400|800)[2-9][0-9]{{2,3}}[ \-.]?[0-9]{{4}}{_EXTENSION})"
-    rf"(?![0-9])(?![ \-.][0-9]){_UNIT}"
+    rf"(?![0-9])(?![ \-.][0-9]){_MEASURE}"
 )
 INTERNATIONAL = re.compile(r"(?<![0-9A-Za-z])\+(?!86)[1-9][0-9]{0,2}(?:[ \-.()]{0,2}[0-9]{2,5}){2,5}(?![0-9])")
 

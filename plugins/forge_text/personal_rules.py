@@ -81,6 +81,27 @@ def _left(shadow: str, match: re.Match[str], expression: re.Pattern[str], reach:
     return expression.search(shadow, max(0, match.start() - reach), end) is not None
 
 
+def _other_number(shadow: str, match: re.Match[str]) -> bool:
+    """Say whether the words before call a number that of an order, a pupil, a price."""
+    return _left(shadow, match, patterns.OTHER_NUMBER, 2 * _LEFT)
+
+
+def _called_telephone(shadow: str, match: re.Match[str]) -> bool:
+    """Say whether the words before or after call a number that of a telephone."""
+    before = _left(shadow, match, patterns.TELEPHONE_WORD, 2 * _LEFT)
+    return before or patterns.TELEPHONE_AFTER.match(shadow, match.end()) is not None
+
+
+def _decimal(shadow: str, match: re.Match[str]) -> bool:
+    """Say whether what matched are decimals, rather than an entry of a numbered list (``1.138…``)."""
+    if not _left(shadow, match, patterns.DECIMAL):
+        return False
+    if match.group().startswith(patterns.CIRCLE):
+        return True
+    words = (patterns.LIST_NUMBER, patterns.TELEPHONE_WORD)
+    return not any(_left(shadow, match, expression, 2 * _LEFT) for expression in words)
+
+
 def _emails(shadow: str) -> Iterator[Hit]:
     if _named(shadow, patterns.EMAIL_WORDS):
         for expression in patterns.EMAILS:
@@ -115,7 +136,7 @@ def _runs(shadow: str) -> list[tuple[int, int, int]]:
 
 def _mobiles(shadow: str) -> Iterator[Hit]:
     for match in _numbers(patterns.MOBILES, shadow):
-        if not _left(shadow, match, patterns.OTHER_NUMBER):
+        if not _other_number(shadow, match) and not _decimal(shadow, match):
             yield _hit(match)
     for match in patterns.MOBILE_WITH_LETTERS.finditer(shadow):
         if sum(map(str.isdigit, match.group())) in _REAL_DIGITS:
@@ -124,7 +145,7 @@ def _mobiles(shadow: str) -> Iterator[Hit]:
 
 def _landlines(shadow: str) -> Iterator[Hit]:
     for match in (*_numbers(patterns.LANDLINES, shadow), *patterns.NAMED_LANDLINE.finditer(shadow)):
-        if not (_left(shadow, match, patterns.OTHER_NUMBER) or _left(shadow, match, patterns.HOTLINE_WORD)):
+        if not (_other_number(shadow, match) or _left(shadow, match, patterns.HOTLINE_WORD)):
             yield _hit(match)
 
 
@@ -137,8 +158,8 @@ def _landlines_with_letters(shadow: str) -> Iterator[Hit]:
 def _named_numbers(shadow: str) -> Iterator[Hit]:
     for match in _numbers(patterns.NAMED_NUMBERS, shadow):
         if (
-            _left(shadow, match, patterns.TELEPHONE_WORD, 2 * _LEFT)
-            and not _left(shadow, match, patterns.OTHER_NUMBER)
+            _called_telephone(shadow, match)
+            and not _other_number(shadow, match)
             and not _left(shadow, match, patterns.HOTLINE_WORD)
         ):
             yield _hit(match)
@@ -192,7 +213,7 @@ def _platform_accounts(shadow: str) -> Iterator[Hit]:
 def _bank_cards(shadow: str) -> Iterator[Hit]:
     for match in patterns.BANK_CARD.finditer(shadow):
         number = re.sub(r"[^0-9]", "", match.group())
-        if valid_card(number) and not _left(shadow, match, patterns.OTHER_NUMBER):
+        if valid_card(number) and not _other_number(shadow, match):
             yield _hit(match)
 
 

@@ -123,7 +123,27 @@ FOUND = [
     ("微信id：demo_student", "[SOCIAL]"),
     ("微信 是 demo_student", "[SOCIAL]"),
     ("soul：demo_student", "[SOCIAL]"),
+    ("联系人张三，13600000000人在北京", "联系人张三，[PHONE]人在北京"),
+    ("13600000000 人在吗", "[PHONE] 人在吗"),
+    ("13600000000分享", "[PHONE]分享"),
+    ("这个13600000000年前就在用了", "这个[PHONE]年前就在用了"),
+    ("1.13600000000 2.13900000000", "1.[PHONE] 2.[PHONE]"),
+    ("我发你：\n2.13900000000", "我发你：\n2.[PHONE]"),
+    ("my cell is 4155550167", "my cell is [PHONE]"),
+    ("phone 4155550167", "phone [PHONE]"),
+    ("4155550167 is my cell", "[PHONE] is my cell"),
+    ("(415)5550167", "[PHONE]"),
 ]
+
+PERSONS = [
+    "同学", "我同学", "大学同学", "学姐", "员工", "打工", "社工", "义工", "王工", "李文", "小文", "送货", "取货",
+    "快递", "快递员电话", "快递叔叔", "快递联系", "物流", "文案", "主编", "编辑", "简单", "名单", "报考", "高考",
+    "方案", "老师", "妈妈", "辅导员", "订单联系", "价格咨询", "同学号码", "王工号码",
+]  # fmt: skip
+OTHERS = [
+    "订单", "订单号", "运单号", "快递单号", "单号", "学号", "工号", "员工号", "编号", "订单编号", "合同号", "发票号码",
+    "考号", "order number",
+]  # fmt: skip
 
 KEPT = [
     "这学期学费13600元",
@@ -213,6 +233,17 @@ KEPT = [
     "qq2019版本",
     "def insertion_sort(array):",
     "insomnia_face",
+    "13600000000 元",
+    "约13600000000人",
+    "共计13600000000次",
+    "播放了13600000000次播放量",
+    "13600000000年。",
+    "概率是0.13600000000",
+    "系数 2.13600000000",
+    "圆周率\n3.14159265359",
+    "order number 4155550167",
+    "tracking number: 13600000000",
+    "it has 4155550167 digits",
 ]
 
 SENTENCES = [
@@ -247,6 +278,18 @@ def test_what_only_looks_personal_stays(text):
 def test_short_numbers_pass_the_gates_where_an_account_is_named(text):
     assert anonymise(text) != text
     assert passes_gates(text)
+
+
+@pytest.mark.parametrize("between", ["", " ", "：", "是"])
+def test_a_plain_number_right_after_a_word_for_a_person_is_personal(between):
+    texts = [f"{who}{between}{number}，谢谢" for who in PERSONS for number in ("13600000000", "0571-55551234")]
+    assert [] == [text for text in texts if "[PHONE]" not in anonymise(text) or not passes_gates(text)]
+
+
+@pytest.mark.parametrize("between", ["", " ", "：", "是"])
+def test_a_plain_number_right_after_a_word_for_another_number_stays(between):
+    texts = [f"{what}{between}13600000000，谢谢" for what in OTHERS]
+    assert [] == [text for text in texts if anonymise(text) != text]
 
 
 def test_what_stands_around_personal_data_stays():
