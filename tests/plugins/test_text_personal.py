@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -256,7 +257,8 @@ MARKED = re.compile(r"⟦\w+:(.*?)⟧")
 PIECES = [
     *"0123456789一三六零〇壹Oo１３６ -.·—()（）：:,，、@＠#。qQvVxX微信扣加号是我的aAtT_Ａｖ",
     "13600000000", "010-5555", "dot com", " at ", "example", ".com", "demo_student", "QQ", "微信号", "抖音", "身份证",
-    "11010519491231002X", "电话", "wxid_", "telegram", "+852", "点", "[at]", "line:", "1️⃣",
+    "11010519491231002X", "电话", "wxid_", "telegram", "+852", "点", "[at]", "line:", "1️⃣", "同学", "(415)", "cell ", "4155550167",
+    "是我的电话", "é", "1.", "\n",
 ]  # fmt: skip
 
 
@@ -290,6 +292,43 @@ def test_a_plain_number_right_after_a_word_for_a_person_is_personal(between):
 def test_a_plain_number_right_after_a_word_for_another_number_stays(between):
     texts = [f"{what}{between}13600000000，谢谢" for what in OTHERS]
     assert [] == [text for text in texts if anonymise(text) != text]
+
+
+LONG = {
+    "hexadecimal": ("3fa9c04e", " mail a@b.com"),
+    "one letter": ("a", "@"),
+    "dots": (".", "@"),
+    "dashes": ("-", "@"),
+    "short words": ("a-", "_at_"),
+    "blanks after a name": (" ", "qq"),
+    "digits apart": ("1 3 ", ""),
+    "plus signs": ("+", ""),
+}
+
+
+def seconds(text):
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        anonymise(text)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_a_token_that_is_eight_times_as_long_takes_no_more_than_its_length_says(case):
+    piece, rest = LONG[case]
+    short, long = (f"qq {piece * (size // len(piece))}{rest}" for size in (4_000, 32_000))
+    assert seconds(long) < 24 * seconds(short)  # 64 where time goes by the square
+
+
+def test_an_address_behind_a_long_token_is_found():
+    assert "dump: " + "3fa9c04e" * 3000 + " mail [EMAIL]" == anonymise("dump: " + "3fa9c04e" * 3000 + " mail a@b.com")
+
+
+@pytest.mark.parametrize("text", ["a@qq.com-b@qq.com", "a_b.c+d@qq.com", "x" * 64 + "@qq.com", "josé@example.com"])
+def test_all_of_an_address_goes(text):
+    assert re.fullmatch(r"(\[EMAIL\]-?)+", anonymise(text))
 
 
 def test_what_stands_around_personal_data_stays():
