@@ -524,5 +524,6 @@ def test_a_column_that_holds_no_text_is_refused_by_name():
     rows = pl.LazyFrame({"text": ["a"], "number": [1]})
     with pytest.raises(forge.StepError, match="there is no column `txt`"):
         Anonymise(columns=("txt",)).transform(rows)
-    with pytest.raises(forge.StepError, match="column `number` holds Int64, not text"):
+    with pytest.raises(forge.StepError, match="column `number` holds Int64, not text") as caught:
         Anonymise(columns=("number",)).transform(rows)
+    assert '`types = "text"` does so in a `files.csv` source' in caught.value.hint
