@@ -1,6 +1,7 @@
 """The leak scan: what it reads, what it counts, what it shows."""
 
 import json
+import re
 
 import polars as pl
 import pytest
@@ -163,6 +164,24 @@ def test_keys_of_json_are_strings_too(tmp_path):
 
 def test_a_mask_shows_two_characters():
     assert "13*-****-****" == masked("138-0000-1111")
+
+
+def test_the_receipt_names_each_type_and_place_in_a_line_of_its_own(forge_project):
+    forge_project.write("rows.jsonl", '{"id": "a@b.com", "u": "13800001111", "tags": ["QQ123400987"]}\n')
+    forge_project.manifest(
+        """
+        [sources.rows]
+        use = "files.jsonl"
+        path = "rows.jsonl"
+        [checks.leaks]
+        use = "text.leaks"
+        from = "rows"
+        """
+    )
+    forge_project.build()
+    shown = forge_project.forge("show", "forge.toml", "leaks").stdout
+    for figure in ("EMAIL in rows.id", "PHONE in rows.u", "QQ in rows.tags[]"):
+        assert re.search(rf"^{re.escape(figure)} +1 ", shown, re.MULTILINE), shown
 
 
 def test_a_leak_fails_the_build_and_the_receipt_masks_it(forge_project):
