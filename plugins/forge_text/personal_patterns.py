@@ -89,6 +89,7 @@ _SINGLE = re.compile(
     rf"(?![0-9])(?!{_SINGLE_GAP}[0-9])"
 )
 MOBILES = (*_GROUPED, _SINGLE)
+MOBILE = re.compile(r"1[3-9][0-9]{9}")
 MOBILE_WITH_LETTERS = re.compile(
     rf"(?<![0-9A-Za-z])[1lI][3-9][0-9OolI]{_GAP}[0-9OolI]{{4}}{_GAP}[0-9OolI]{{4}}(?![0-9A-Za-z]){_MEASURE}"
 )
@@ -132,7 +133,24 @@ SPOKEN_NUMBERS = (
     re.compile(rf"(?<![A-Za-z])(?:yi|yao)(?:[ \-,.]{{0,2}}{_PINYIN_DIGIT}){{10}}(?![A-Za-z])", re.IGNORECASE),
 )
 SPOKEN_WORDS = ("zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SPOKEN_HINTS = ("one", "two", "three", "five", "eight", "ling", "yao")
+PINYIN_DIGITS = dict(zip("ling yi yao er san si wu liu qi ba jiu".split(), "01123456789", strict=True))  # noqa: SIM905
+SPOKEN_WORD = re.compile(rf"double|triple|{_ENGLISH_DIGIT}|{_PINYIN_DIGIT}")
+SPOKEN_HINTS = (
+    "one",
+    "two",
+    "three",
+    "five",
+    "eight",
+    "ling",
+    "yao",
+    "yisan",
+    "yisi",
+    "yiwu",
+    "yiliu",
+    "yiqi",
+    "yiba",
+    "yijiu",
+)
 LANDLINE_WITH_LETTERS = re.compile(
     r"(?<![0-9A-Za-z])(?=[0-9 -]{0,13}[OolI])[0Oo2-9][0-9OolI]{2,3}[- ]?[0-9OolI]{3,4}[- ]?[0-9OolI]{4}(?![0-9A-Za-z])"
 )

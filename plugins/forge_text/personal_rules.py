@@ -32,7 +32,8 @@ _LEAST_TELEPHONE = 7  # digits
 _LEFT = 12  # characters before a number in which a word may say what the number is
 _PLAUSIBLE_INTERNATIONAL = range(9, 16)  # digits, after ITU E.164
 _REAL_DIGITS = range(6, 11)  # of the 11 of a mobile number written with letters for digits
-_SPOKEN = {word: str(max(0, place - 1)) for place, word in enumerate(patterns.SPOKEN_WORDS)}
+_SPOKEN = {word: str(max(0, place - 1)) for place, word in enumerate(patterns.SPOKEN_WORDS)} | patterns.PINYIN_DIGITS
+_TIMES = {"double": 2, "triple": 3}
 
 
 def valid_identity(number: str) -> bool:
@@ -175,11 +176,18 @@ def _spoken(shadow: str) -> Iterator[Hit]:
     if _named(shadow, patterns.SPOKEN_HINTS):
         for expression in patterns.SPOKEN_NUMBERS:
             for match in expression.finditer(shadow):
-                words = re.findall(r"[a-z]+", match.group().lower())
-                digits = [int(_SPOKEN[word]) for word in words if word in _SPOKEN]
-                steps = {second - first for first, second in itertools.pairwise(digits)}
-                if not digits or len(steps) > 2:  # counting up or down is no number  # noqa: PLR2004
-                    yield match.start(), match.end(), "".join(map(str, digits)) or match.group()
+                digits = _spoken_digits(match.group().lower())
+                steps = {int(second) - int(first) for first, second in itertools.pairwise(digits)}
+                # counting up or down is no number
+                if len(steps) > 2 or patterns.MOBILE.fullmatch(digits):  # noqa: PLR2004
+                    yield match.start(), match.end(), digits
+
+
+def _spoken_digits(spoken: str) -> str:
+    """Return the digits of a number in English words or in pinyin, which may be written without blanks."""
+    words = patterns.SPOKEN_WORD.findall(spoken)
+    times = [1, *(_TIMES.get(word, 1) for word in words)]
+    return "".join(_SPOKEN[word] * count for word, count in zip(words, times, strict=False) if word in _SPOKEN)
 
 
 def _qq_numbers(shadow: str) -> Iterator[Hit]:
