@@ -101,7 +101,7 @@ def show_failure(name: str, failure: Failure) -> None:
 def show_receipt(receipt: Any, name: str, out: Console, measured: Mapping[str, float] | None = None) -> None:
     """Print a check's figures beside their bounds, and what was *measured* on this machine.
 
-    Figures of several files, `FILE.figure`, stand side by side.
+    Figures of several files, `FILE.figure`, stand side by side; a name in words (`EMAIL in rows.text`) is one figure.
     """
     passed = "[green]passed[/]" if receipt["passed"] else "[bold red]failed[/]"
     out.print(f"\n[bold]{escape(name)}[/] {passed}")
@@ -110,12 +110,12 @@ def show_receipt(receipt: Any, name: str, out: Console, measured: Mapping[str, f
         key: {"name": key, "value": value, "bound": None, "passed": True, "detail": ""}
         for key, value in (measured or {}).items()
     }
-    parts = list(dict.fromkeys(key.rpartition(".")[0] for key in found))
+    parts = list(dict.fromkeys(_file_and_figure(key)[0] for key in found))
     parts = sorted(parts, key=lambda part: part != "") if len(parts) > 1 else parts
     columns = [part or "" for part in parts]
     table = grid("figure", *(escape(part or "value") for part in columns), "required", "",
                  right=(*(escape(part or "value") for part in columns), "required"))  # fmt: skip
-    for key in dict.fromkeys(key.rpartition(".")[2] for key in found):
+    for key in dict.fromkeys(_file_and_figure(key)[1] for key in found):
         row = [found.get(f"{part}.{key}" if part else key) for part in columns]
         bounds = dict.fromkeys(figure(each["bound"]) for each in row if each and each["bound"] is not None)
         details = dict.fromkeys(str(each["detail"]) for each in row if each and each["detail"])
@@ -128,6 +128,12 @@ def show_receipt(receipt: Any, name: str, out: Console, measured: Mapping[str, f
     out.print(table)
     for file, digest in list(receipt["subjects"].items())[:_FEW]:
         out.print(f"[dim]{escape(file)}  blake3 {digest}[/]")
+
+
+def _file_and_figure(name: str) -> tuple[str, str]:
+    """Return the file and the figure that a finding's name holds; no file where it is words."""
+    file, _, figure_name = name.rpartition(".")
+    return ("", name) if " " in file else (file, figure_name)
 
 
 def _marked(finding: Any) -> str:

@@ -61,6 +61,8 @@ class Anonymise:
         replace = placeholder if self.key_env is None else pseudonyms(_secret(self.key_env))
         schema = rows.collect_schema()
         for column in self.columns:
+            if column in schema and schema[column].is_numeric():
+                raise _numbers(column, schema[column])
             text_of(column, rows)  # refuses a column that is missing or holds no text
         field = pl.element().struct.field("text")
         return rows.with_columns(
@@ -69,6 +71,11 @@ class Anonymise:
             else anonymised(pl.col(column), replace, kinds)
             for column in self.columns
         )
+
+
+def _numbers(column: str, kind: pl.DataType) -> forge.StepError:
+    hint = 'read it as text: `types = "text"` does so in a `files.csv` source; in JSON, write it in quotes'
+    return forge.StepError(f"column `{column}` holds {kind}, not text", hint=hint)
 
 
 def _secret(name: str) -> bytes:

@@ -48,6 +48,7 @@ _UNTIDY = f"{UNEVEN}|{patterns.WIDE}"
 _PSEUDONYM = 5  # bytes: a million items share one with a chance under one half
 _CHINA_CODES = ("0086", "86")
 _MOBILE_DIGITS = 11
+_LETTER_DIGITS = str.maketrans("oli", "011")
 
 
 @attrs.frozen
@@ -108,12 +109,17 @@ def canonical(item: Item) -> str:
     kept = re.sub(r"[^0-9x]" if item.kind == rules.IDENTITY else r"[^0-9a-z]", "", value)
     if item.kind == rules.QQ:
         return re.sub(r"[^0-9]", "", value)
-    if item.kind == rules.PHONE:
-        kept = re.sub(r"[^0-9]", "", value)
-        for code in _CHINA_CODES:
-            if kept.startswith(code) and len(kept) - len(code) >= _MOBILE_DIGITS - 1:
-                return kept[len(code) :]
-    return kept
+    return _telephone(value) if item.kind == rules.PHONE else kept
+
+
+def _telephone(value: str) -> str:
+    """Return a telephone's digits as they are dialled within China; letters may stand for some of them."""
+    digits = re.sub(r"[^0-9]", "", value.translate(_LETTER_DIGITS))
+    for code in _CHINA_CODES:
+        if digits.startswith(code) and len(digits) - len(code) >= _MOBILE_DIGITS - 1:
+            national = digits[len(code) :]
+            return national if national[0] in "01" and len(national) >= _MOBILE_DIGITS else f"0{national}"
+    return digits
 
 
 def anonymise(text: str, replace: Replace = placeholder, kinds: frozenset[str] = EVERYWHERE) -> str:

@@ -10,34 +10,46 @@ import re
 _GAP = r"[ \-._~/|*·•()\u200b\ufe0f\u20e3]{0,4}"  # between the groups of one number
 _COMMA_GAP = r"[ \-._~/|*·•…(),、。\u200b\ufe0f\u20e3]{0,4}"
 _SINGLE_GAP = r"[ \-._*/·\u200b\ufe0f\u20e3]{1,3}"  # between digits that stand one by one
-_UNIT = r"(?!\.[0-9])(?!\s*(?:元|块|万|亿|人|次|字|年|分|条|件|%|美元|斤|公里|千米|米))"
+_UNIT = r"(?!\.[0-9])(?!\s*+(?:元|块|万|亿|人|次|字|年|分|条|件|%|美元|斤|公里|千米|米))"
+_HAN = r"[\u4e00-\u9fff]"
+_COUNTED = (
+    r"播放|点赞|访问|浏览|观看|点击|转发|评论|关注|参加|报名|以上|左右"  # what counts of people or times go on with
+)
+_MEASURE = (
+    r"(?!\.[0-9])(?!\s*+(?:元(?![旦宵])|块钱|万(?!一)|亿|%|美元|斤|公里|千米"
+    rf"|(?:人|次|字|年|分|条|件|块|米)(?:{_COUNTED}|(?!{_HAN}))))"
+)
+"""A unit after a number long enough for a telephone: 人 and the like are one only where no word begins with them."""
 _CHINA = rf"(?:\(?(?:\+|00)?86\)?{_GAP})?"
-_IS = r"(?:(?:就?是|为|叫|:|=|-{1,2}|→)\s*){0,2}"
+_IS = r"(?:(?:就?是|为|叫|:|=|-{1,2}|→)\s*+){0,2}"
 
 # E-mail ------------------------------------------------------------------------------------------------------------
-_LOCAL = r"[A-Za-z0-9._%+-]+"
+_LATIN = r"A-Za-zÀ-ÖØ-öø-ÿ"
+_LOCAL = rf"[{_LATIN}0-9._%+-]{{1,64}}+"
+"""What stands before the @, to RFC 5321 at most 64 characters: bounded and never given back, so that a long unbroken
+token costs what its length costs and not the square of that."""
 _TOP = r"(?:com|cn|net|org|edu|gov|io|me|top|xyz|cc|info|hk|tw|uk|us|de|jp)"
-_AT = r"(?:\s*(?:[\[({【<]\s*(?:at|AT|@|艾特)\s*[\])}】>]|@|艾特|圈a|小老鼠|老鼠|#)\s*)"
-_DOT = r"(?:\s*(?:[\[({【<]\s*(?:dot|DOT|点|\.)\s*[\])}】>]|\.|。|点|\bdot\b|\bDOT\b|,(?=com|cn))\s*)"
+_AT = r"(?:\s*+(?:[\[({【<]\s*+(?:at|AT|@|艾特)\s*+[\])}】>]|@|艾特|圈a|小老鼠|老鼠|#)\s*+)"
+_DOT = r"(?:\s*+(?:[\[({【<]\s*+(?:dot|DOT|点|\.)\s*+[\])}】>]|\.|。|点|\bdot\b|\bDOT\b|,(?=com|cn))\s*+)"
 _PROVIDER = r"(?:qq|QQ|163|126|139|gmail|Gmail|foxmail|outlook|hotmail|sina|sohu|yeah|yahoo|icloud)"
 EMAILS = (
-    re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"),
+    re.compile(rf"{_LOCAL}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{{2,}}"),
     re.compile(rf"{_LOCAL}{_AT}[A-Za-z0-9-]+(?:{_DOT}[A-Za-z0-9-]+)*?{_DOT}{_TOP}(?![A-Za-z0-9])"),
     re.compile(
-        rf"{_LOCAL}\s+(?:at|AT|At)\s+[A-Za-z0-9-]+(?:\s*(?:\.|\bdot\b|点)\s*[A-Za-z0-9-]+)*?"
-        rf"\s+(?:dot|DOT|点)\s+{_TOP}(?![A-Za-z0-9])"
+        rf"{_LOCAL}\s++(?:at|AT|At)\s++[A-Za-z0-9-]+(?:\s*+(?:\.|\bdot\b|点)\s*+[A-Za-z0-9-]+)*?"
+        rf"\s++(?:dot|DOT|点)\s++{_TOP}(?![A-Za-z0-9])"
     ),
     re.compile(
-        rf"(?:邮箱|邮件|e-?mail|E-?mail|EMAIL|mail)[^A-Za-z0-9。!?]{{0,6}}(?P<value>{_LOCAL}\s+(?:at|AT|At)\s+"
+        rf"(?:邮箱|邮件|e-?mail|E-?mail|EMAIL|mail)[^A-Za-z0-9。!?]{{0,6}}(?P<value>{_LOCAL}\s++(?:at|AT|At)\s++"
         rf"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.{_TOP})(?![A-Za-z0-9])"
     ),
     re.compile(
-        rf"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9.+-]*(?:_[A-Za-z0-9.+-]+)*?(?:_at_|-at-|_AT_|-AT-)"
+        rf"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9.+_-]{{0,63}}?(?:_at_|-at-|_AT_|-AT-)"
         rf"[A-Za-z0-9]+(?:(?:_dot_|-dot-|_DOT_|-DOT-|\.)[A-Za-z0-9]+)*?(?:_dot_|-dot-|_DOT_|-DOT-|\.){_TOP}"
         rf"(?![A-Za-z0-9])"
     ),
     re.compile(
-        rf"(?:{_LOCAL}\s*在\s*|(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9._])[A-Za-z0-9._%+-]{{2,}}\s+(?:at|AT|At)\s+)"
+        rf"(?:{_LOCAL}\s*+在\s*+|(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9._])[A-Za-z0-9._%+-]{{2,64}}+\s++(?:at|AT|At)\s++)"
         rf"{_PROVIDER}{_DOT}{_TOP}(?![A-Za-z0-9])"
     ),
     re.compile(rf"{_LOCAL}@(?:qq|QQ|163|126|139|gmail|foxmail|outlook|hotmail|sina|sohu|yeah)(?![A-Za-z0-9.])"),
@@ -58,9 +70,9 @@ OLD_IDENTITY = re.compile(
 )
 
 # Telephones ---------------------------------------------------------------------------------------------------------
-NUMBER_RUN = re.compile(r"[0-9+(][0-9+ \-._~/|*·•…(),、。\u200b\ufe0f\u20e3]{5,}[0-9]")
+NUMBER_RUN = re.compile(r"[0-9+(][0-9+ \-._~/|*·•…(),、。\u200b\ufe0f\u20e3]{6,}+")
 _GROUPED = tuple(
-    re.compile(rf"(?<![0-9])(?<![0-9]\.){_CHINA}{digits}(?![0-9]){_UNIT}")
+    re.compile(rf"(?<![0-9]){_CHINA}{digits}(?![0-9]){_MEASURE}")
     for digits in (
         rf"1 ?[3-9] ?[0-9]{_COMMA_GAP}[0-9]{{4}}{_COMMA_GAP}[0-9]{{4}}",
         rf"1[3-9][0-9]{_GAP}[0-9]{{3}}{_GAP}[0-9]{{5}}",
@@ -77,23 +89,38 @@ _SINGLE = re.compile(
     rf"(?![0-9])(?!{_SINGLE_GAP}[0-9])"
 )
 MOBILES = (*_GROUPED, _SINGLE)
+MOBILE = re.compile(r"1[3-9][0-9]{9}")
 MOBILE_WITH_LETTERS = re.compile(
-    rf"(?<![0-9A-Za-z])[1lI][3-9][0-9OolI]{_GAP}[0-9OolI]{{4}}{_GAP}[0-9OolI]{{4}}(?![0-9A-Za-z]){_UNIT}"
+    rf"(?<![0-9A-Za-z])[1lI][3-9][0-9OolI]{_GAP}[0-9OolI]{{4}}{_GAP}[0-9OolI]{{4}}(?![0-9A-Za-z]){_MEASURE}"
 )
+LIST_NUMBER = re.compile(r"(?:^|[\n;、。!?]|[0-9]{7}[,\s]+)[ \t]*[1-9][0-9]?\.$")
+DECIMAL = re.compile(r"[0-9]\.$")
+CIRCLE = "14159265"
+"""What follows on ``3.`` in the one number that is written to eleven places and could be a telephone by its digits."""
 TELEPHONE_WORD = re.compile(
     r"电话|手机|号码|联系|座机|打给|拨打|致电|短信|呼我|(?:^|[我打])号|(?<![A-Za-z])(?:tel|phone|cell|mobile|call|text|ring|dial|reach|number)",
     re.IGNORECASE,
 )
+TELEPHONE_AFTER = re.compile(
+    r"\s*+,?\s*+(?:(?:is|'s)\s++my|这?是(?:我|本人)的?)\s*+(?:(?:new|old|work|home)\s++)?(?:cell|phone|mobile|tel|number|电话|手机|号码|座机)",
+    re.IGNORECASE,
+)
 NAMED_NUMBERS = (
-    re.compile(rf"(?<![0-9]){_CHINA}1{_COMMA_GAP}[3-9](?:{_COMMA_GAP}[0-9]){{9}}(?![0-9])(?!{_COMMA_GAP}[0-9]){_UNIT}"),
+    re.compile(
+        rf"(?<![0-9]){_CHINA}1{_COMMA_GAP}[3-9](?:{_COMMA_GAP}[0-9]){{9}}(?![0-9])(?!{_COMMA_GAP}[0-9]){_MEASURE}"
+    ),
     re.compile(
         r"(?<![0-9A-Za-z\-+])(?:1[-. ])?(?!8(?:00|33|44|55|66|77|88)|400|9[0-9]{2})[2-9][0-9]{2} ?[-. ]"
         r" ?[2-9][0-9]{2} ?[-. ] ?[0-9]{4}(?![0-9\-])"
     ),
+    re.compile(
+        rf"(?<![0-9A-Za-z\-+.,])1?(?!8(?:00|33|44|55|66|77|88)|400|9[0-9]{{2}})[2-9][0-9]{{2}}[2-9][0-9]{{6}}"
+        rf"(?![0-9A-Za-z\-]){_MEASURE}"
+    ),
     re.compile(r"(?<![0-9A-Za-z\-+])0[1-9][0-9]{2,3}[ -]?[0-9]{3}[ -]?[0-9]{3,4}(?![0-9\-])"),
     re.compile(r"(?<![0-9A-Za-z\-+.,])(?!800|400)[2-9][0-9]{2}-[0-9]{4}(?![0-9\-])"),
 )
-"""Numbers in looser forms, of which a word before must say that they are telephones."""
+"""Numbers in looser forms, of which a word before or after must say that they are telephones."""
 
 _ENGLISH_DIGIT = r"(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)"
 _PINYIN_DIGIT = r"(?:ling|yi|yao|er|san|si|wu|liu|qi|ba|jiu)"
@@ -106,24 +133,47 @@ SPOKEN_NUMBERS = (
     re.compile(rf"(?<![A-Za-z])(?:yi|yao)(?:[ \-,.]{{0,2}}{_PINYIN_DIGIT}){{10}}(?![A-Za-z])", re.IGNORECASE),
 )
 SPOKEN_WORDS = ("zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SPOKEN_HINTS = ("one", "two", "three", "five", "eight", "ling", "yao")
+PINYIN_DIGITS = dict(zip("ling yi yao er san si wu liu qi ba jiu".split(), "01123456789", strict=True))  # noqa: SIM905
+SPOKEN_WORD = re.compile(rf"double|triple|{_ENGLISH_DIGIT}|{_PINYIN_DIGIT}")
+SPOKEN_HINTS = (
+    "one",
+    "two",
+    "three",
+    "five",
+    "eight",
+    "ling",
+    "yao",
+    "yisan",
+    "yisi",
+    "yiwu",
+    "yiliu",
+    "yiqi",
+    "yiba",
+    "yijiu",
+)
 LANDLINE_WITH_LETTERS = re.compile(
-    r"(?<![0-9A-Za-z])(?=[0-9 -]*[OolI])[0Oo2-9][0-9OolI]{2,3}[- ]?[0-9OolI]{3,4}[- ]?[0-9OolI]{4}(?![0-9A-Za-z])"
+    r"(?<![0-9A-Za-z])(?=[0-9 -]{0,13}[OolI])[0Oo2-9][0-9OolI]{2,3}[- ]?[0-9OolI]{3,4}[- ]?[0-9OolI]{4}(?![0-9A-Za-z])"
+)
+_ORDERED = "订单|运单|工单|快递单|物流单|流水|条形?码|批次|合同|发票|车牌|准考证"
+_ENGLISH_ORDERED = (
+    "order|tracking|parcel|invoice|case|ticket|serial|model|student|employee|reference|confirmation|booking|product|"
+    "item"
 )
 OTHER_NUMBER = re.compile(
-    r"(?:订单|运单|单|快递|物流|编|流水|货|型|学|工|条码|批|合同|发票|车牌|准考证|考|案|文)"
-    r"(?:号码?|编号)?[ :#是为]{0,3}$"
-    r"|(?:订单|快递|ISBN|编码|版本|金额|价格|共计)[^0-9,。]{0,4}$",
+    rf"(?:(?:{_ORDERED})(?:号码?|编号)?|(?:单|编|货|型|工|批|考|案|文|(?<![同大小中])学)号)[ :#(是为]{{0,4}}$"
+    rf"|(?:订单|ISBN|编码|版本|金额|价格|共计)号?[^0-9,。\u4e00-\u9fff]{{0,4}}$"
+    rf"|(?<![A-Za-z])(?:{_ENGLISH_ORDERED})\s*+(?:id|no\.?|number|code|#)\s*+(?:is|是|:|=|#)?\s*+$",
     re.IGNORECASE,
 )
+"""Words right before a number that say it is no telephone; 学 and 工 alone end words for people too (同学, 员工)."""
 HOTLINE_WORD = re.compile(r"热线|援助|求助电话|客服|总机|报警|咨询电话|救助|干预中心")
 _AREA = r"\(?0(?:10|2[0-9]|[3-9][0-9]{2})\)?"
-_EXTENSION = r"(?:\s*(?:转|分机|ext\.?)\s*[0-9]{1,5})?"
-_TELEPHONE_WORD = r"(?:电话|座机|固话|宅电|家电|打给我|联系方式|tel|Tel|TEL|phone|Phone)(?:号码?)?\s*(?:[:是为.])?\s*"
+_EXTENSION = r"(?:\s*+(?:转|分机|ext\.?)\s*+[0-9]{1,5})?"
+_TELEPHONE_WORD = r"(?:电话|座机|固话|宅电|家电|打给我|联系方式|tel|Tel|TEL|phone|Phone)(?:号码?)?\s*+(?:[:是为.])?\s*+"
 LANDLINES = (
     re.compile(r"(?<![0-9])(?P<value>0[0-9]{2,3}-[0-9]{7,8})(?![0-9])"),
     re.compile(
-        rf"(?<![0-9])(?P<value>{_CHINA}{_AREA}{_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}}{_EXTENSION})(?![0-9]){_UNIT}"
+        rf"(?<![0-9])(?P<value>{_CHINA}{_AREA}{_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}}{_EXTENSION})(?![0-9]){_MEASURE}"
     ),
     re.compile(
         rf"(?<![0-9])(?P<value>\(?(?:\+|00)86\)?{_GAP}(?:10|2[0-9]|[3-9][0-9]{{2}}){_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}})(?![0-9])"
@@ -131,19 +181,19 @@ LANDLINES = (
     re.compile(r"(?<![0-9])(?P<value>09[0-9]{2}[ \-][0-9]{3}[ \-][0-9]{3})(?![0-9])"),
     re.compile(
         r"(?<![0-9A-Za-z\-])(?P<value>(?:1[-. ])?(?:\((?!8(?:00|33|44|55|66|77|88)|400)[2-9][0-9]{2}\) ?"
-        r"|(?!8(?:00|33|44|55|66|77|88)|400)[2-9][0-9]{2}[-.])[2-9][0-9]{2}[-. ][0-9]{4})(?![0-9\-])"
+        r"[2-9][0-9]{2}[-. ]?|(?!8(?:00|33|44|55|66|77|88)|400)[2-9][0-9]{2}[-.][2-9][0-9]{2}[-. ])[0-9]{4})(?![0-9\-])"
     ),
 )
 NAMED_LANDLINE = re.compile(
     rf"{_TELEPHONE_WORD}(?P<value>(?!400|800)[2-9][0-9]{{2,3}}[ \-.]?[0-9]{{4}}{_EXTENSION})"
-    rf"(?![0-9])(?![ \-.][0-9]){_UNIT}"
+    rf"(?![0-9])(?![ \-.][0-9]){_MEASURE}"
 )
 INTERNATIONAL = re.compile(r"(?<![0-9A-Za-z])\+(?!86)[1-9][0-9]{0,2}(?:[ \-.()]{0,2}[0-9]{2,5}){2,5}(?![0-9])")
 
 # Bank cards and passports, on demand --------------------------------------------------------------------------------
 BANK_CARD = re.compile(r"(?<![0-9])(?<![0-9]\.)[3-6](?:[ \-]?[0-9]){14,18}(?![0-9])")
 PASSPORT = re.compile(
-    r"(?:护照|通行证|(?<![A-Za-z])passport)\s*(?:号码?|编号|no\.?|number|#)?\s*(?:就?是|为|is|:|=)?\s*"
+    r"(?:护照|通行证|(?<![A-Za-z])passport)\s*+(?:号码?|编号|no\.?|number|#)?\s*+(?:就?是|为|is|:|=)?\s*+"
     r"(?P<value>[A-Za-z]{1,2} ?[0-9]{7,8}|[0-9]{9})(?![0-9A-Za-z])",
     re.IGNORECASE,
 )
@@ -160,17 +210,17 @@ _WECHAT = (
     rf"|(?<![A-Za-z])(?:we ?chat|wei ?xin|v ?x|w ?x|[vw]信|v{_HEART}|w{_HEART}|v(?=号|:)|vx?号)"
     r"|[加➕+] ?(?:v|薇|微)|薇(?=:)|(?:微|薇|(?<![A-Za-z])v)我|绿泡泡|绿色软件)"
 )
-_ALSO = rf"(?:\s*(?:/|、|,|和|或|&|跟)\s*(?:{_QQ}|{_WECHAT}|手机|电话)号?)*"
+_ALSO = rf"(?:\s*+(?:/|、|,|和|或|&|跟)\s*+(?:{_QQ}|{_WECHAT}|手机|电话)号?)*"
 _SAID = r"(?:[哈吧哦呀啊呢嘛]{1,2}|上?(?:搜索?|加|找|叫|查|戳)我?)?"  # what people put between a name and an account
 _QQ_DIGITS = r"[1-9](?:[ \-.]?[0-9]){4,11}(?![0-9])(?!-[0-9])"
 QQ_NUMBERS = (
     re.compile(
-        rf"{_QQ}\s*(?:号码?|群(?:号|主)?|账号|帐号|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号)?\s*"
-        rf"(?:{_IS}|is\s+){_QQ_DIGITS}{_UNIT}",
+        rf"{_QQ}\s*+(?:号码?|群(?:号|主)?|账号|帐号|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号)?\s*+"
+        rf"(?:{_IS}|is\s++){_QQ_DIGITS}{_UNIT}",
         re.IGNORECASE,
     ),
     re.compile(
-        r"(?<![0-9])[1-9][0-9]{4,11}\s*(?:,|\()?\s*(?:这?是)?(?:我的?|本人的?)?(?:QQ|扣扣|企鹅)号?(?![A-Za-z0-9空群里])",
+        r"(?<![0-9])[1-9][0-9]{4,11}\s*+(?:,|\()?\s*+(?:这?是)?(?:我的?|本人的?)?(?:QQ|扣扣|企鹅)号?(?![A-Za-z0-9空群里])",
         re.IGNORECASE,
     ),
 )
@@ -207,51 +257,51 @@ PLATFORM_WORDS = (
 _PLATFORM = (
     rf"(?:{_HAN_PLATFORMS}|B站"
     rf"|(?<![A-Za-z])(?!(?<=[A-Za-z] )(?:soul|steam))(?:(?:{_LATIN_PLATFORMS})(?![A-Za-z])"
-    r"|line(?=\s*(?:id|号|:))|qq(?=\s*(?:id|号|:))))"
+    r"|line(?=\s*+(?:id|号|:))|qq(?=\s*+(?:id|号|:))))"
 )
 _IDENTIFIER = r"[A-Za-z][A-Za-z0-9_-]{5,19}"
 _MIXED = r"(?=[A-Za-z0-9_.\-]{0,28}[0-9_\-])(?=[0-9_.\-]{0,28}[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.\-]{4,28}[A-Za-z0-9_]"
 _HANDLE = r"[A-Za-z0-9_][A-Za-z0-9_.]{2,28}[A-Za-z0-9_]"
 _MARK = r"(?:号码?|ID|UID|账号|帐号|用户名|名|account|handle|username|user|name)"
-_NAMED_WECHAT = rf"{_WECHAT}\s*(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号)?\s*"
+_NAMED_WECHAT = rf"{_WECHAT}\s*+(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号)?\s*+"
 WECHAT_ACCOUNTS = (
     re.compile(rf"{_NAMED_WECHAT}{_IS}(?P<value>{_IDENTIFIER})", re.IGNORECASE),
-    re.compile(rf"{_NAMED_WECHAT}(?:{_SAID}\s*{_IS}|(?:is|at|me at)\s+)@?(?P<value>{_MIXED})", re.IGNORECASE),
-    re.compile(rf"{_WECHAT}\s*(?:id|account|handle|name|username)\s+is\s+(?P<value>{_IDENTIFIER})", re.IGNORECASE),
+    re.compile(rf"{_NAMED_WECHAT}(?:{_SAID}\s*+{_IS}|(?:is|at|me at)\s++)@?(?P<value>{_MIXED})", re.IGNORECASE),
+    re.compile(rf"{_WECHAT}\s*+(?:id|account|handle|name|username)\s++is\s++(?P<value>{_IDENTIFIER})", re.IGNORECASE),
     re.compile(rf"{_NAMED_WECHAT}\((?P<value>{_IDENTIFIER}|{_MIXED})\)", re.IGNORECASE),
     re.compile(rf"{_NAMED_WECHAT}{_IS}(?P<value>[1-9](?:[ \-]?[0-9]){{5,11}})(?![0-9]){_UNIT}", re.IGNORECASE),
     re.compile(r"(?<![A-Za-z0-9_])(?P<value>wxid_[A-Za-z0-9]{6,20})"),
 )
 PLATFORM_ACCOUNTS = (
     re.compile(
-        rf"{_PLATFORM}(?:\s*{_MARK}\s*(?:{_IS}|is\s+)|\s*(?:就?是|为|叫|:|=|@))\s*@?"
+        rf"{_PLATFORM}(?:\s*+{_MARK}\s*+(?:{_IS}|is\s++)|\s*+(?:就?是|为|叫|:|=|@))\s*+@?"
         rf"(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{{3,28}}[A-Za-z0-9_](?:#[0-9]{{4}})?){_UNIT}",
         re.IGNORECASE,
     ),
-    re.compile(rf"{_PLATFORM}\s+(?:is|as)\s+(?P<value>@{_HANDLE}|{_IDENTIFIER}#[0-9]{{4}}|{_MIXED})", re.IGNORECASE),
-    re.compile(rf"{_PLATFORM}\s*(?:me\s+)?(?:at\s+)?@(?P<value>{_HANDLE})", re.IGNORECASE),
+    re.compile(rf"{_PLATFORM}\s++(?:is|as)\s++(?P<value>@{_HANDLE}|{_IDENTIFIER}#[0-9]{{4}}|{_MIXED})", re.IGNORECASE),
+    re.compile(rf"{_PLATFORM}\s*+(?:me\s++)?(?:at\s++)?@(?P<value>{_HANDLE})", re.IGNORECASE),
     re.compile(rf"{_PLATFORM}{_SAID}\s?(?:[-→>]{{1,2}} ?)?(?P<value>{_MIXED}){_UNIT}", re.IGNORECASE),
     re.compile(
-        rf"{_PLATFORM}\s*(?:{_MARK}\s*)?{_IS}(?P<value>[A-Za-z0-9_.]{{2,30}}#[0-9]{{4}})(?![0-9])", re.IGNORECASE
+        rf"{_PLATFORM}\s*+(?:{_MARK}\s*+)?{_IS}(?P<value>[A-Za-z0-9_.]{{2,30}}#[0-9]{{4}})(?![0-9])", re.IGNORECASE
     ),
     re.compile(
-        rf"(?P<value>(?<![A-Za-z0-9_@.])@{_HANDLE}|(?<![A-Za-z0-9_@.]){_MIXED})\s+on\s+(?:{_LATIN_PLATFORMS}|wechat|line|QQ)(?![A-Za-z])",
+        rf"(?P<value>(?<![A-Za-z0-9_@.])@{_HANDLE}|(?<![A-Za-z0-9_@.]){_MIXED})\s++on\s++(?:{_LATIN_PLATFORMS}|wechat|line|QQ)(?![A-Za-z])",
         re.IGNORECASE,
     ),
     re.compile(
         rf"(?:^|(?<=[^A-Za-z0-9.]))(?:https?://)?(?:www\.|m\.)?(?:t\.me|{_SITES})/@?(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{{3,30}})",
         re.IGNORECASE,
     ),
-    re.compile(rf"{_PLATFORM}\s*@(?P<value>\w{{2,20}})\s*,?\s*(?:就?是我|是?本人)", re.IGNORECASE),
-    re.compile(rf"我的?{_PLATFORM}(?:{_MARK}|昵称)?\s*{_IS}@(?P<value>\w{{2,20}})", re.IGNORECASE),
+    re.compile(rf"{_PLATFORM}\s*+@(?P<value>\w{{2,20}})\s*+,?\s*+(?:就?是我|是?本人)", re.IGNORECASE),
+    re.compile(rf"我的?{_PLATFORM}(?:{_MARK}|昵称)?\s*+{_IS}@(?P<value>\w{{2,20}})", re.IGNORECASE),
 )
 _NAME = rf"(?:{_WECHAT}|{_PLATFORM})号?"
 ACCOUNTS_BEFORE_NAMES = (
     re.compile(
-        rf"(?<![A-Za-z0-9_])(?P<value>[A-Za-z][A-Za-z0-9_\-]{{5,19}})\s*[,(]?\s*这?是?(?:我的?|本人的?){_NAME}",
+        rf"(?<![A-Za-z0-9_])(?P<value>[A-Za-z][A-Za-z0-9_\-]{{5,19}})\s*+[,(]?\s*+这?是?(?:我的?|本人的?){_NAME}",
         re.IGNORECASE,
     ),
-    re.compile(rf"(?<![A-Za-z0-9_])(?P<value>{_MIXED})\s*(?:\(\s*|,\s*)(?:我的?)?{_NAME}\)?", re.IGNORECASE),
+    re.compile(rf"(?<![A-Za-z0-9_])(?P<value>{_MIXED})\s*+(?:\(\s*+|,\s*+)(?:我的?)?{_NAME}\)?", re.IGNORECASE),
 )
 _ORDINARY = (
     "account|accounts|android|article|articles|channel|chatting|contact|contacts|friend|friends|group|groups|iphone|"

@@ -32,7 +32,8 @@ _LEAST_TELEPHONE = 7  # digits
 _LEFT = 12  # characters before a number in which a word may say what the number is
 _PLAUSIBLE_INTERNATIONAL = range(9, 16)  # digits, after ITU E.164
 _REAL_DIGITS = range(6, 11)  # of the 11 of a mobile number written with letters for digits
-_SPOKEN = {word: str(max(0, place - 1)) for place, word in enumerate(patterns.SPOKEN_WORDS)}
+_SPOKEN = {word: str(max(0, place - 1)) for place, word in enumerate(patterns.SPOKEN_WORDS)} | patterns.PINYIN_DIGITS
+_TIMES = {"double": 2, "triple": 3}
 
 
 def valid_identity(number: str) -> bool:
@@ -81,6 +82,27 @@ def _left(shadow: str, match: re.Match[str], expression: re.Pattern[str], reach:
     return expression.search(shadow, max(0, match.start() - reach), end) is not None
 
 
+def _other_number(shadow: str, match: re.Match[str]) -> bool:
+    """Say whether the words before call a number that of an order, a pupil, a price."""
+    return _left(shadow, match, patterns.OTHER_NUMBER, 2 * _LEFT)
+
+
+def _called_telephone(shadow: str, match: re.Match[str]) -> bool:
+    """Say whether the words before or after call a number that of a telephone."""
+    before = _left(shadow, match, patterns.TELEPHONE_WORD, 2 * _LEFT)
+    return before or patterns.TELEPHONE_AFTER.match(shadow, match.end()) is not None
+
+
+def _decimal(shadow: str, match: re.Match[str]) -> bool:
+    """Say whether what matched are decimals, rather than an entry of a numbered list (``1.138…``)."""
+    if not _left(shadow, match, patterns.DECIMAL):
+        return False
+    if match.group().startswith(patterns.CIRCLE):
+        return True
+    words = (patterns.LIST_NUMBER, patterns.TELEPHONE_WORD)
+    return not any(_left(shadow, match, expression, 2 * _LEFT) for expression in words)
+
+
 def _emails(shadow: str) -> Iterator[Hit]:
     if _named(shadow, patterns.EMAIL_WORDS):
         for expression in patterns.EMAILS:
@@ -115,7 +137,7 @@ def _runs(shadow: str) -> list[tuple[int, int, int]]:
 
 def _mobiles(shadow: str) -> Iterator[Hit]:
     for match in _numbers(patterns.MOBILES, shadow):
-        if not _left(shadow, match, patterns.OTHER_NUMBER):
+        if not _other_number(shadow, match) and not _decimal(shadow, match):
             yield _hit(match)
     for match in patterns.MOBILE_WITH_LETTERS.finditer(shadow):
         if sum(map(str.isdigit, match.group())) in _REAL_DIGITS:
@@ -124,7 +146,7 @@ def _mobiles(shadow: str) -> Iterator[Hit]:
 
 def _landlines(shadow: str) -> Iterator[Hit]:
     for match in (*_numbers(patterns.LANDLINES, shadow), *patterns.NAMED_LANDLINE.finditer(shadow)):
-        if not (_left(shadow, match, patterns.OTHER_NUMBER) or _left(shadow, match, patterns.HOTLINE_WORD)):
+        if not (_other_number(shadow, match) or _left(shadow, match, patterns.HOTLINE_WORD)):
             yield _hit(match)
 
 
@@ -137,8 +159,8 @@ def _landlines_with_letters(shadow: str) -> Iterator[Hit]:
 def _named_numbers(shadow: str) -> Iterator[Hit]:
     for match in _numbers(patterns.NAMED_NUMBERS, shadow):
         if (
-            _left(shadow, match, patterns.TELEPHONE_WORD, 2 * _LEFT)
-            and not _left(shadow, match, patterns.OTHER_NUMBER)
+            _called_telephone(shadow, match)
+            and not _other_number(shadow, match)
             and not _left(shadow, match, patterns.HOTLINE_WORD)
         ):
             yield _hit(match)
@@ -154,11 +176,18 @@ def _spoken(shadow: str) -> Iterator[Hit]:
     if _named(shadow, patterns.SPOKEN_HINTS):
         for expression in patterns.SPOKEN_NUMBERS:
             for match in expression.finditer(shadow):
-                words = re.findall(r"[a-z]+", match.group().lower())
-                digits = [int(_SPOKEN[word]) for word in words if word in _SPOKEN]
-                steps = {second - first for first, second in itertools.pairwise(digits)}
-                if not digits or len(steps) > 2:  # counting up or down is no number  # noqa: PLR2004
-                    yield match.start(), match.end(), "".join(map(str, digits)) or match.group()
+                digits = _spoken_digits(match.group().lower())
+                steps = {int(second) - int(first) for first, second in itertools.pairwise(digits)}
+                # counting up or down is no number
+                if len(steps) > 2 or patterns.MOBILE.fullmatch(digits):  # noqa: PLR2004
+                    yield match.start(), match.end(), digits
+
+
+def _spoken_digits(spoken: str) -> str:
+    """Return the digits of a number in English words or in pinyin, which may be written without blanks."""
+    words = patterns.SPOKEN_WORD.findall(spoken)
+    times = [1, *(_TIMES.get(word, 1) for word in words)]
+    return "".join(_SPOKEN[word] * count for word, count in zip(words, times, strict=False) if word in _SPOKEN)
 
 
 def _qq_numbers(shadow: str) -> Iterator[Hit]:
@@ -192,7 +221,7 @@ def _platform_accounts(shadow: str) -> Iterator[Hit]:
 def _bank_cards(shadow: str) -> Iterator[Hit]:
     for match in patterns.BANK_CARD.finditer(shadow):
         number = re.sub(r"[^0-9]", "", match.group())
-        if valid_card(number) and not _left(shadow, match, patterns.OTHER_NUMBER):
+        if valid_card(number) and not _other_number(shadow, match):
             yield _hit(match)
 
 
