@@ -99,7 +99,8 @@ def test_records_may_lie_deep_and_columns_too(read):
     rows, rejects = read(FilesJson, data, records="data.items", columns=columns)
     assert ([{"question": "题", "answer": "答"}, {"question": None, "answer": None}], []) == (rows, rejects)
     rows, rejects = read(FilesJson, data[:-4], records="data.items", columns=columns)
-    assert ({"question": "题", "answer": "答"}, ("a", 2, "broken JSON")) == (rows[0], rejects[0])
+    cut = "the list has no end: the file is cut off"
+    assert ([{"question": "题", "answer": "答"}], [("a", 2, cut)]) == (rows, rejects)
 
 
 def test_a_file_that_lacks_the_path_is_rejected_by_name(read):
@@ -116,13 +117,54 @@ def test_of_a_truncated_list_what_is_whole_stays_and_the_rest_is_rejected_by_ind
     text = json.dumps([{"a": n, "b": [{"c": n}]} for n in range(3)])
     rows, rejects = read(FilesJson, text[:-8])
     assert [0, 1] == [row["a"] for row in rows]
-    assert [("a", 3, "broken JSON"), ("a", 4, "the list has no end: the file is cut off")] == rejects
+    assert [("a", 3, "the list has no end: the file is cut off")] == rejects
+
+
+@pytest.mark.parametrize("cut", [1, 2, 8, 20])
+def test_a_list_that_is_cut_off_is_one_reject_wherever_it_ends(read, cut):
+    rows, rejects = read(FilesJson, json.dumps([{"a": n, "b": "x" * 9} for n in range(9)])[:-cut])
+    assert [(9 if cut > 1 else 10, "the list has no end: the file is cut off")] == [r[1:] for r in rejects]
+    assert [*range(8 if cut > 1 else 9)] == [row["a"] for row in rows]
+
+
+def test_a_broken_last_record_of_a_whole_list_is_one_reject(read):
+    assert ([{"a": 1}], [("a", 2, "broken JSON")]) == read(FilesJson, '[{"a": 1}, {"a": 2 "x"}]')
 
 
 def test_reading_goes_on_behind_a_broken_record_and_not_inside_of_it(read):
     text = '[{"a": 1, "b": [{"c": 1}]},\n{"a": 2 "b": [{"c": 2}, {"c": 3}]},\n{"a": 3, "b": []}]'
     rows, rejects = read(FilesJson, text)
     assert ([1, 3], [("a", 2, "broken JSON")]) == ([row["a"] for row in rows], rejects)
+
+
+DIALOGUES = [{"id": n, "turns": [{"role": "user", "id": n}, {"role": "assistant", "id": n}]} for n in range(9)]
+
+
+@pytest.mark.parametrize("at", [0, 4, 8])
+@pytest.mark.parametrize("damage", [(": {at},", ': {at} "x",'), ('"id": {at},', "id: {at},"), ('"user"', '"user" "x"')])
+@pytest.mark.parametrize("path", ["", "data.items"])
+def test_one_broken_record_costs_no_other_and_its_own_objects_are_no_records(read, at, damage, path):
+    before, after = (text.replace("{at}", str(at)) for text in damage)
+    texts = [json.dumps(record) for record in DIALOGUES]
+    texts[at] = texts[at].replace(before, after, 1)
+    text = f"[{', '.join(texts)}]"
+    text = f'{{"data": {{"items": {text}, "more": [{{"id": 1}}]}}, "end": null}}' if path else text
+    rows, rejects = read(FilesJson, text, records=path)
+    assert [n for n in range(9) if n != at] == [row["id"] for row in rows]
+    assert [("a", at + 1, "broken JSON")] == rejects
+
+
+def test_replies_that_look_like_records_are_not_taken_for_records(read):
+    records = [{"id": n, "replies": [{"id": -n, "replies": []}, {"id": -n, "replies": []}]} for n in range(5)]
+    rows, rejects = read(FilesJson, json.dumps(records).replace('"id": 2,', '"id": 2 "x",'))
+    assert ([0, 1, 3, 4], 1) == ([row["id"] for row in rows], len(rejects))
+
+
+def test_records_of_other_fields_are_found_behind_a_broken_one(read):
+    records = [{"id": n, f"a{n}": 1, f"b{n}": 1, f"c{n}": 1} for n in range(9)]
+    text = json.dumps(records).replace('"id": 3,', '"id": 3 "x",')
+    rows, rejects = read(FilesJson, text)
+    assert ([0, 1, 2, 4, 5, 6, 7, 8], 1) == ([row["id"] for row in rows], len(rejects))
 
 
 def test_a_key_that_stands_twice_rejects_its_record(read):
