@@ -11,7 +11,7 @@ import forge
 from forge_files import csv_text
 from forge_files.columns import is_optional, missing, placed, plain
 from forge_files.csv_text import LINE
-from forge_files.reading import Broken, decode, known_encoding
+from forge_files.reading import Broken, decode, known_encoding, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ class FilesCsv:
         frames = []
         for done, file in enumerate(self.path, start=1):
             try:
-                frame, rejects = self.table(decode(file.read_bytes(), self.encoding))
+                frame, rejects = self.table(text_of(file, self.encoding, run))
             except Broken as broken:
                 yield forge.Reject(file.name, broken.reason, excerpt=broken.excerpt)
             else:

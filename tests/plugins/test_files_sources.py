@@ -1,6 +1,11 @@
 """Sources of files: what each shape and fault of a file becomes, in rows and in rejects."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
+import zipfile
 
 import polars as pl
 import pytest
@@ -14,7 +19,12 @@ from forge_files.text_source import FilesText
 
 
 @pytest.fixture
-def read(tmp_path):
+def run(tmp_path):
+    return forge.LocalRun(tmp_path)
+
+
+@pytest.fixture
+def read(tmp_path, run):
     """Write files, read them by a source, and return rows and rejects."""
 
     def read(source, files, **parameters):
@@ -23,7 +33,7 @@ def read(tmp_path):
             path = tmp_path / "data" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data if isinstance(data, bytes) else data.encode())
-        found = source(path=forge.Files.match("data/**", tmp_path), **parameters).read(forge.LocalRun(tmp_path))
+        found = source(path=forge.Files.match("data/**", tmp_path), **parameters).read(run)
         rows, rejects = [], []
         for item in found:
             if isinstance(item, forge.Reject):
@@ -33,6 +43,13 @@ def read(tmp_path):
         return rows, rejects
 
     return read
+
+
+def zipped(data):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a", data)
+    return out.getvalue()
 
 
 TEXT = "来访者：我睡不着。\n咨询师：多久了？"
@@ -61,6 +78,70 @@ def test_one_damaged_byte_costs_one_record_and_does_not_turn_a_file_into_nonsens
     lines[2] = lines[2].replace("我".encode(), b"\xe6\x88")
     rows, rejects = read(FilesJsonl, b"\n".join(lines))
     assert ([{"text": TEXT}] * 4, [("a", 3, "broken characters")]) == (rows, rejects)
+
+
+UNKNOWN = "neither UTF-8 nor Chinese in GB18030: name its `encoding`"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("décor naïve façade crème", "cp1252"),
+        ("Übergrößenträger", "latin-1"),
+        ("Привет, как дела?", "cp1251"),
+        ("你好世界，這是繁體中文的測試", "big5"),
+        ("こんにちは。私は学生です。", "shift_jis"),
+        ("안녕하세요. 저는 학생입니다. 오늘 날씨가 아주 좋습니다. 우리는 내일 공원에 갈 것입니다." * 2, "euc-kr"),
+    ],
+)
+def test_text_in_an_encoding_that_cant_be_told_is_refused_and_read_where_it_is_named(read, text, encoding):
+    assert ([], [("a", None, UNKNOWN)]) == read(FilesText, text.encode(encoding))
+    assert ([{"text": text}], []) == read(FilesText, text.encode(encoding), encoding=encoding)
+
+
+def test_english_in_utf_8_that_is_cut_off_or_damaged_keeps_what_is_whole(read, run):
+    lines = [json.dumps({"text": f"plain English {n}"}).encode() for n in range(40)]
+    good = [{"text": f"plain English {n}"} for n in range(40)]
+    cut = '{"text": "café'.encode()[:-1]
+    assert (good, [("a", 41, "broken JSON")]) == read(FilesJsonl, b"\n".join([*lines, cut]))
+    assert [] == run.messages
+    damaged = b"\n".join([*lines, b'{"text": "caf\xc3"}', b""])
+    assert (good, [("a", 41, "broken characters")]) == read(FilesJsonl, damaged)
+    assert run.messages[0].endswith("if it is in another encoding, name it by `encoding`")
+
+
+def test_an_encoding_that_was_found_is_told_in_the_log(read, run):
+    read(FilesCsv, {"a": "text\n失眠\n".encode("gbk"), "b": "text\n失眠\n"})
+    assert ["`a` is read as GB18030"] == run.messages
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_told(read, encoding):
+    data = "id,text\n1,你好\n".encode(encoding)
+    assert ([], [("a", None, f'UTF-16 without a mark: name it by `encoding = "{encoding}"`')]) == read(FilesCsv, data)
+    assert [{"id": 1, "text": "你好"}] == read(FilesCsv, data, encoding=encoding)[0]
+
+
+@pytest.mark.parametrize(
+    ("pack", "kind"), [(gzip.compress, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz"), (zipped, "ZIP")]
+)
+def test_a_compressed_file_is_told_what_unpacks_it(read, pack, kind):
+    packed = pack(b'{"a": 1}\n' * 99)
+    assert ([], [("a", None, f"compressed by {kind}: `files.unpack` unpacks it")]) == read(FilesJsonl, packed)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_a_nul_byte_costs_its_record(read, encoding):
+    texts = [f"来访者{n}" for n in range(9)]
+    texts[4] = "来\0访"
+    rest = [text for text in texts if "\0" not in text]
+    lines = "\n".join(f'{{"text": "{text}"}}' for text in texts).encode(encoding)
+    rows, rejects = read(FilesJsonl, lines)
+    assert (rest, [("a", 5, "broken characters")]) == ([row["text"] for row in rows], rejects)
+    rows, rejects = read(FilesCsv, "\n".join(["text,n", *(f"{text},1" for text in texts)]).encode(encoding))
+    assert (rest, [("a", 6, "broken characters")]) == ([row["text"] for row in rows], rejects)
+    rows, rejects = read(FilesText, "\n".join(texts).encode(encoding), each="line")
+    assert (rest, [("a", 5, "broken characters")]) == ([row["text"] for row in rows], rejects)
 
 
 @pytest.mark.parametrize(("data", "reason"), [(b"", "empty file"), (b"\xef\xbb\xbf\r\n ", "empty file")])
