@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PEEK = 1 << 16  # bytes of the first file whose header is looked at before a build
 _INTEGER = r"^-?(?:0|[1-9][0-9]*)$"
 _NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
+_LONG = r"^-?[0-9]{16}"  # a float may not hold so many digits, and an order number must not lose one
 _NO_NUMBER = ("NaN", "nan", "NA", "N/A", "null", "NULL", "None")
 
 
@@ -54,8 +55,8 @@ class FilesCsv:
 
     *separator* is found by the first records, or declared. A column without a name is called ``column_1`` by its
     place. An empty field is null. With ``types = "infer"`` a column whose fields are all numbers holds numbers, and
-    NaN, NA and null in it are nulls; a number with a leading zero is text. *columns* names the columns and the name
-    of each in the header (``{ text = "answerText" }``). A record with fields too few or too many is rejected.
+    NaN, NA and null in it are nulls; a number with a leading zero is text, and so are integers that would
+    lose digits. *columns* names the columns and the name of each in the header (``{ text = "answerText" }``). A record with fields too few or too many is rejected.
     """
 
     path: forge.Files
@@ -125,13 +126,15 @@ class FilesCsv:
 
 
 def _typed(column: pl.Series) -> pl.Series:
-    """Return *column* as numbers where it holds nothing else."""
+    """Return *column* as numbers where it holds nothing else, and no digit is lost."""
     import polars as pl
 
     plain = column.set(column.is_in(list(_NO_NUMBER)), None)
     filled = plain.drop_nulls()
     for pattern, kind in ((_INTEGER, pl.Int64), (_NUMBER, pl.Float64)):
         if filled.len() and filled.str.contains(pattern).all():
+            if kind == pl.Float64 and filled.str.contains(_LONG).any():
+                return column
             numbers = plain.cast(kind, strict=False)
             if numbers.null_count() == plain.null_count() and bool(numbers.is_finite().fill_null(value=True).all()):
                 return numbers

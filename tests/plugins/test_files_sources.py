@@ -357,6 +357,21 @@ def test_numbers_are_numbers_where_a_column_holds_nothing_else(read):
     assert {"i": "1", "f": "1.5", "id": "007", "gap": "NaN", "word": "NA"} == read(FilesCsv, text, types="text")[0][0]
 
 
+@pytest.mark.parametrize("other", ["1.5", "12345678901234567890", "2e3"])
+def test_long_numbers_lose_no_digit_whatever_stands_beside_them(read, other):
+    ids = [f"1234567890123456{n:02d}" for n in range(20)]
+    expected = [*ids, other]
+    assert expected == [row["id"] for row in read(FilesCsv, "\n".join(["id,n", *(f"{id_},1" for id_ in expected)]))[0]]
+    assert [int(id_) for id_ in ids] == [row["id"] for row in read(FilesCsv, "\n".join(["id", *ids]))[0]]
+    rows, _ = read(FilesJson, "\n".join(f'{{"id": [{id_}]}}' for id_ in expected))
+    assert [[id_] for id_ in ids] == [row["id"] for row in rows][:-1]
+
+
+def test_short_integers_beside_fractions_are_numbers(read):
+    assert [1.0, 123456789012345.0, 0.5] == [r["a"] for r in read(FilesCsv, "a,b\n1,\n123456789012345,\n0.5,\n")[0]]
+    assert [2.0**53, 0.5] == [r["a"] for r in read(FilesJson, f'[{{"a": {2**53}}}, {{"a": 0.5}}]')[0]]
+
+
 def test_records_with_fields_too_few_or_too_many_are_rejected_by_line(read):
     rows, rejects = read(FilesCsv, "a,b\n1,2\n3\n4,5,6\n7,8\n", index_column="line")
     assert [(2, 1, 2), (5, 7, 8)] == [tuple(row.values()) for row in rows]
