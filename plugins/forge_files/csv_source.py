@@ -53,10 +53,11 @@ def _header_has_columns(instance: FilesCsv, attribute: attrs.Attribute[Any], val
 class FilesCsv:
     """Read CSV files: quoted fields may hold line breaks, line ends may be CRLF, LF or CR.
 
-    *separator* is found by the first records, or declared. A column without a name is called ``column_1`` by its
+    *separator* is found by a line ``sep=;`` or the first records, or declared. A column without a name is called ``column_1`` by its
     place. An empty field is null. With ``types = "infer"`` a column whose fields are all numbers holds numbers, and
-    NaN, NA and null in it are nulls; a number with a leading zero is text, and so are integers that would
-    lose digits. *columns* names the columns and the name of each in the header (``{ text = "answerText" }``). A record with fields too few or too many is rejected.
+    NaN, NA and null in it are nulls; a number with a leading zero is text, and so are integers that would lose digits.
+    *columns* names the columns and the name of each in the header (``{ text = "answerText" }``). A record with fields
+    too few or too many is rejected.
     """
 
     path: forge.Files
@@ -88,7 +89,7 @@ class FilesCsv:
 
     def names(self, text: str) -> list[str]:
         """Return the columns that *text* has."""
-        separator = csv_text.separator_of(text) if self.separator == "auto" else self.separator
+        text, separator = csv_text.separated(text, self.separator, header=self.header)
         _, fields = next(csv_text.records(text, separator), (0, []))
         if isinstance(fields, Broken):
             raise fields
@@ -96,7 +97,7 @@ class FilesCsv:
 
     def table(self, text: str) -> tuple[pl.DataFrame, list[tuple[int, Broken]]]:
         """Return the table of texts that *text* holds, and the lines that can't be used."""
-        separator = csv_text.separator_of(text) if self.separator == "auto" else self.separator
+        text, separator = csv_text.separated(text, self.separator, header=self.header)
         frame = csv_text.quick(text, separator, header=self.header)
         return (frame, []) if frame is not None else csv_text.careful(text, separator, header=self.header)
 

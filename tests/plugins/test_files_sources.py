@@ -380,7 +380,32 @@ def test_records_with_fields_too_few_or_too_many_are_rejected_by_line(read):
 
 def test_a_quote_that_is_never_closed_costs_its_own_record(read):
     rows, rejects = read(FilesCsv, 'a,b\n1,x\n2,"y\n3,z\n4,w\n')
-    assert ([1, 3, 4], [("a", 3, "quotes don't match, or a field is too long")]) == ([r["a"] for r in rows], rejects)
+    assert ([1, 3, 4], [("a", 3, "quotes don't match")]) == ([r["a"] for r in rows], rejects)
+
+
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_a_field_may_be_as_long_as_its_file(read, quote):
+    long = "a line, here\n" * 12_000 if quote else "长" * 140_000
+    text = f"id,text\n1,{quote}{long}{quote}\n2,ok\n"
+    assert ([{"id": 1, "text": long}, {"id": 2, "text": "ok"}], []) == read(FilesCsv, text)
+
+
+def test_a_long_field_whose_quote_is_never_closed_costs_its_own_line(read):
+    rows, rejects = read(FilesCsv, 'id,text\n1,"' + "x,y\n" * 40_000)
+    assert (39_999, [("a", 2, "quotes don't match")]) == (len(rows), rejects)
+
+
+def test_separators_in_the_texts_of_one_column_are_not_taken_for_separators(read):
+    texts = [f"你好;世界{n}" for n in range(50)]
+    assert ([{"text": text} for text in texts], []) == read(FilesCsv, "\n".join(["text", *texts]))
+    rows, rejects = read(FilesCsv, "text\n你好,世界\n")
+    assert ([], "more fields than the header has, which is one: is that the `separator`?") == (rows, rejects[0][2])
+
+
+def test_a_first_line_of_excel_tells_the_separator(read):
+    expected = ([{"n": 3, "name": "张三", "text": "你好,世界"}], [])
+    assert expected == read(FilesCsv, "sep=;\r\nname;text\r\n张三;你好,世界\r\n", index_column="n")
+    assert expected == read(FilesCsv, "sep=;\nname;text\n张三;你好,世界\n", index_column="n", separator=";")
 
 
 def test_two_columns_of_one_name_reject_the_file(read):
