@@ -9,7 +9,7 @@ from attrs.validators import optional
 
 import forge
 from forge_files import csv_text
-from forge_files.columns import is_optional, missing, placed, plain
+from forge_files.columns import is_optional, missing, placed, plain, these
 from forge_files.csv_text import LINE
 from forge_files.reading import Broken, decode, known_encoding, text_of
 
@@ -53,11 +53,11 @@ def _header_has_columns(instance: FilesCsv, attribute: attrs.Attribute[Any], val
 class FilesCsv:
     """Read CSV files: quoted fields may hold line breaks, line ends may be CRLF, LF or CR.
 
-    *separator* is found by a line ``sep=;`` or the first records, or declared. A column without a name is called ``column_1`` by its
-    place. An empty field is null. With ``types = "infer"`` a column whose fields are all numbers holds numbers, and
-    NaN, NA and null in it are nulls; a number with a leading zero is text, and so are integers that would lose digits.
-    *columns* names the columns and the name of each in the header (``{ text = "answerText" }``). A record with fields
-    too few or too many is rejected.
+    *separator* is found by a line ``sep=;`` or the first records, or declared. A column without a name is called
+    ``column_1`` by its place. An empty field is null. With ``types = "infer"`` a column whose fields are all numbers
+    holds numbers, and NaN, NA and null in it are nulls; a number with a leading zero is text, and so are integers that
+    would lose digits. *columns* names the columns and the name of each in the header (``{ text = "answerText" }``).
+    A record with fields too few or too many is rejected.
     """
 
     path: forge.Files
@@ -74,7 +74,7 @@ class FilesCsv:
         """Yield the rejects as they are met, then the rows, in the order of the files."""
         import polars as pl
 
-        frames = []
+        frames: dict[str, pl.DataFrame] = {}
         for done, file in enumerate(self.path, start=1):
             try:
                 frame, rejects = self.table(text_of(file, self.encoding, run))
@@ -82,10 +82,12 @@ class FilesCsv:
                 yield forge.Reject(file.name, broken.reason, excerpt=broken.excerpt)
             else:
                 yield from (forge.Reject(file.name, b.reason, line, b.excerpt) for line, b in rejects)
-                frames.append(self._placed(frame, file.name))
+                frames[file.name] = self._placed(frame, file.name)
             run.progress(done, len(self.path))
         if frames:
-            yield self._mapped(pl.concat(frames, how="diagonal"))
+            table = self._mapped(pl.concat(frames.values(), how="diagonal"))
+            self._warn_of_headers(frames, run)
+            yield table
 
     def names(self, text: str) -> list[str]:
         """Return the columns that *text* has."""
@@ -104,6 +106,15 @@ class FilesCsv:
     def _placed(self, frame: pl.DataFrame, file: str) -> pl.DataFrame:
         columns = {name: frame[name] for name in frame.columns if name != LINE}
         return placed(columns, file, frame[LINE], self.file_column, self.index_column)
+
+    def _warn_of_headers(self, frames: dict[str, pl.DataFrame], run: forge.Run) -> None:
+        """Warn of columns that the headers of some files have and those of others have not."""
+        there = dict.fromkeys(name for frame in frames.values() for name in frame.columns)
+        for column, path in (self.columns or {name: name for name in there}).items():
+            name = plain(path) if self.columns else path
+            files = [file for file, frame in frames.items() if frame.height and name not in frame.columns]
+            if files and not (self.columns and is_optional(path)):
+                run.warn(f"the header of {these(files)} has no `{name}`: column `{column}` is null there")
 
     def _mapped(self, table: pl.DataFrame) -> pl.DataFrame:
         import polars as pl

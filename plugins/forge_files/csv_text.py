@@ -51,7 +51,7 @@ def separator_of(text: str, *, header: bool) -> str:
 
 
 def _allow_long_fields(text: str) -> None:
-    """Let a field be as long as *text* is; the bound of Python's reader, 131,072 characters, is there for the process."""
+    """Let a field be as long as *text* is: Python's reader has a bound for the process, 131,072 characters."""
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
 
 

@@ -61,8 +61,11 @@ class TableSource(abc.ABC):
                 yield from self.read_file(file, reading, run)
             except Broken as broken:
                 yield forge.Reject(file.name, broken.reason, excerpt=broken.excerpt)
+            reading.mapping.close(file.name)
             run.progress(done, len(self.path))
         reading.mapping.check()
+        for warning in reading.mapping.warnings():
+            run.warn(warning)
         yield from reading.gathering.result()
 
     def read_file(self, file: forge.File, reading: Reading, run: forge.Run) -> Iterator[forge.Reject]:

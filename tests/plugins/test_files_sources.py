@@ -323,6 +323,23 @@ def test_a_column_that_no_record_has_is_told_with_what_is_there(read):
     assert [{"text": None}] == read(FilesJson, {"a": text, "b": ""}, columns={"text": "answerTxt?"})[0]
 
 
+@pytest.mark.parametrize("source", [FilesJson, FilesJsonl])
+def test_a_column_that_only_some_files_have_is_told_with_their_names(read, run, source):
+    files = {"1": '{"q": 1}', "2": '{"question": 2}', "3": '{"q": 3}\n{}', **dict.fromkeys("4567", '{"p": 2}')}
+    rows, _ = read(source, files, columns={"said": "q", "asked": "question?"})
+    assert [1, None, 3, None, None, None, None, None] == [row["said"] for row in rows]
+    told = "no record of `2`, `4`, `5` and 2 more has `q`: column `said` is null there; `q?` may be missing"
+    assert [told] == run.messages
+
+
+def test_a_column_that_only_some_headers_have_is_told_with_their_files(read, run):
+    files = {"1": "q,a\n1,2\n", "2": "question,a\n3,4\n", "3": "b\n"}
+    assert [1, None] == [row["said"] for row in read(FilesCsv, files, columns={"said": "q", "p": "question?"})[0]]
+    assert ["the header of `2` has no `q`: column `said` is null there"] == run.messages
+    read(FilesCsv, files)
+    assert "the header of `1` has no `question`: column `question` is null there" in run.messages
+
+
 def test_a_column_of_the_records_is_not_written_over(read):
     with pytest.raises(forge.StepError, match="the records of `a` have a column `n` of their own"):
         read(FilesJson, '{"n": 1}', index_column="n")
