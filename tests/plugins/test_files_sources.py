@@ -526,6 +526,7 @@ def test_every_wrong_parameter_is_told_at_once_with_its_line(forge_project):
         ('[{"a": 1},\n {"a": 2}]\n', "one JSON list of objects"),
         ('\n[\n  {\n    "a": 1\n  }\n]\n', "one JSON list of objects"),
         ('{\n  "a": 1\n}\n', "one JSON object over several lines"),
+        ('{\n  "a": 1\n}\n{\n  "a": 2\n}\n', "JSON objects over several lines each"),
         ('[{"a": 1}]\n[{"a": 2}]\n', None),
         ("[1, 2]\n", None),
         ('3\n"x"\n', None),
