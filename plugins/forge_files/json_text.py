@@ -23,6 +23,7 @@ _BLANK = re.compile(r"[\s,]*")
 _WHITE = re.compile(r"[ \t\r\n]*")
 _COLON = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
 _NEXT = re.compile(r"[,\n\r\]}]\s*(?=\{\s*[\"}])")
+_MORE = re.compile(r"\][\s,]*\[?\s*(?=\{)")  # another list, or objects, behind a list
 _ENDS = re.compile(r"[\]}]\s*\Z")
 _TRIES = 1000  # places at which reading may go on, per broken record
 _CUT_OFF = "the list has no end: the file is cut off"
@@ -78,28 +79,28 @@ class JsonReader:
             yield self._attempt(text, place)[0]
             return
         level = _Level(text=text, listed=listed, depth=len(path.split(".")) if path else 0)
-        place = _skip(text, place + 1 if listed else place)
+        yield from self._one_by_one(text, _skip(text, place + 1 if listed else place), level)
+
+    def _one_by_one(self, text: str, place: int, level: _Level) -> Iterator[Any]:
+        """Yield the records from *place* on, to the end of their list or of the text."""
         while place < len(text):
-            if listed and text[place] == "]":
-                rest = text[place + 1 :].strip()
-                if rest and not path:
-                    yield Broken("text after the list", rest)
-                return
+            if level.listed and text[place] == "]":
+                if not level.depth and text[place + 1 :].strip():
+                    yield Broken("text after the list", text[place + 1 :].strip())
+                place = level.after_list(place)
+                if not place:
+                    return
+                continue
             record, end = self._attempt(text, place)
             if end:
-                yield record
                 level.learn(record)
-                place = _skip(text, end)
-                continue
-            follower = level.next_record(place)
-            if listed and follower == len(text) and not _ENDS.search(text):
-                yield Broken(_CUT_OFF, record.excerpt)
+            follower = _skip(text, end) if end else level.next_record(place)
+            cut = level.listed and follower == len(text)
+            yield Broken(_CUT_OFF, record.excerpt) if cut and not end and not _ENDS.search(text) else record
+            if cut and not end:
                 return
-            yield record
             place = follower
-            if listed and place == len(text):
-                return
-        if listed:
+        if level.listed:
             yield Broken(_CUT_OFF)
 
     def _attempt(self, text: str, place: int) -> tuple[Any, int]:
@@ -147,6 +148,14 @@ class _Level:
         """Remember which fields a record has."""
         if isinstance(record, dict) and record:
             self.shapes.add(frozenset(record))
+
+    def after_list(self, place: int) -> int:
+        """Return where records go on behind the list that ends at *place*; 0 where none do."""
+        more = None if self.depth else _MORE.match(self.text, place)
+        if more is None:
+            return 0
+        self.listed = "[" in more[0]
+        return more.end()
 
     def next_record(self, broken: int) -> int:
         """Return where the next readable record begins behind the one at *broken*, or the end of the text."""

@@ -119,9 +119,9 @@ def _found(data: bytes) -> str:
     else:
         return "utf-8"
     # Damaged UTF-8 often decodes as GB18030, to nonsense: most of its letters are whole, of real GB18030 few are.
-    loose = data.decode("utf-8", "surrogateescape")
-    damaged = sum("\udc80" <= letter <= "\udcff" for letter in loose)
-    whole = sum(letter > "\x7f" for letter in loose) - damaged
+    loose = Counter(data.decode("utf-8", "surrogateescape"))
+    damaged = sum(count for letter, count in loose.items() if "\udc80" <= letter <= "\udcff")
+    whole = sum(count for letter, count in loose.items() if letter > "\x7f") - damaged
     if damaged * 4 <= whole:
         return "utf-8"
     if _is_chinese(data.decode("gb18030", "replace")):
@@ -159,10 +159,10 @@ def _is_chinese(text: str) -> bool:
     Of Chinese, nearly all is among the 3,755 characters of the first level of GB2312 and its punctuation, and much of a
     longer text among the hundred most frequent; other encodings read as GB18030 are spread over all that there is.
     """
-    letters = Counter(letter for letter in text if "\x7f" < letter <= "\uffff")
-    total = letters.total()
+    letters = {letter: count for letter, count in Counter(text).items() if "\x7f" < letter <= "\uffff"}
+    total = sum(letters.values())
     level = sum(count for letter, count in letters.items() if _is_frequent(letter.encode("gb18030", "replace")))
-    most = sum(letters[letter] for letter in _FREQUENT)
+    most = sum(letters.get(letter, 0) for letter in _FREQUENT)
     return 0 < total * _LEVEL <= level and (total < _SHORT or most >= total * _MOST_FREQUENT)
 
 

@@ -235,6 +235,12 @@ def test_one_broken_record_costs_no_other_and_its_own_objects_are_no_records(rea
     assert [("a", at + 1, "broken JSON")] == rejects
 
 
+@pytest.mark.parametrize("more", ['\n[{"a": 2}, {"a": 3}]', ', {"a": 2}, {"a": 3}]', '{"a": 2}\n{"a": 3}'])
+def test_what_stands_behind_a_list_is_told_and_its_records_are_read(read, more):
+    rows, rejects = read(FilesJson, '[{"a": 1}]' + more)
+    assert ([1, 2, 3], ("a", 2, "text after the list")) == ([row["a"] for row in rows], rejects[0])
+
+
 def test_replies_that_look_like_records_are_not_taken_for_records(read):
     records = [{"id": n, "replies": [{"id": -n, "replies": []}, {"id": -n, "replies": []}]} for n in range(5)]
     rows, rejects = read(FilesJson, json.dumps(records).replace('"id": 2,', '"id": 2 "x",'))
