@@ -95,7 +95,7 @@ def decoded(data: bytes, encoding: str) -> tuple[str, str]:
     except UnicodeDecodeError:
         text = _damaged(data, codec)
     if "\0" in text:
-        if text.count("\0") > len(text) * _MOST_NULS:
+        if text.count("\0") > max(1, len(text) * _MOST_NULS):
             raise Broken(_NULS, text.replace("\0", " "))
         text = text.replace("\0", "\udc00")
     if not text.strip():
@@ -136,7 +136,7 @@ def _refuse_binary(data: bytes) -> None:
     for head, kind in _PACKED:
         if data.startswith(head):
             raise Broken(f"compressed by {kind}: `files.unpack` unpacks it")
-    if data.count(0) <= len(data) * _MOST_NULS:
+    if data.count(0) <= max(1, len(data) * _MOST_NULS):
         return
     for name, empty, full in (("utf-16-le", data[1::2], data[::2]), ("utf-16-be", data[::2], data[1::2])):
         if 0 in empty and 0 not in full and is_in(data, name):

@@ -135,6 +135,7 @@ def test_a_nul_byte_costs_its_record(read, encoding):
     texts = [f"来访者{n}" for n in range(9)]
     texts[4] = "来\0访"
     rest = [text for text in texts if "\0" not in text]
+    assert ([], [("a", 1, "broken characters")]) == read(FilesJsonl, '{"a": "x\0y"}')
     lines = "\n".join(f'{{"text": "{text}"}}' for text in texts).encode(encoding)
     rows, rejects = read(FilesJsonl, lines)
     assert (rest, [("a", 5, "broken characters")]) == ([row["text"] for row in rows], rejects)
