@@ -119,9 +119,9 @@ def _read(tried: Try) -> list[Notice]:
     close = getattr(items, "close", None)
     if callable(close):
         close()
-    frame, rejects = collect_batches(taken, tried.ledger)
+    frame, rejects = collect_batches(taken, tried.ledger, instance if whole else None)
     if whole:
-        bound_rejects(rejects, frame.height, getattr(instance, "most_rejects", MOST_REJECTS))
+        bound_rejects(rejects, frame.height, getattr(instance, "most_rejects", MOST_REJECTS), instance)
     tried.whole = whole
     frame = frame.head(tried.sample)
     if frame.height:

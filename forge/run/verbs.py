@@ -85,9 +85,9 @@ def attempt(work: Work) -> dict[str, int]:
 
 def _read(work: Work) -> dict[str, int]:
     batches = read_files(work.instance, work.job, work.ledger, work.store) if work.type.each_file else None
-    frame, rejects = collect_batches(batches or work.instance.read(work.ledger), work.ledger)
+    frame, rejects = collect_batches(batches or work.instance.read(work.ledger), work.ledger, work.instance)
     refuse_marks(frame.columns)
-    bound_rejects(rejects, frame.height, getattr(work.instance, "most_rejects", MOST_REJECTS))
+    bound_rejects(rejects, frame.height, getattr(work.instance, "most_rejects", MOST_REJECTS), work.instance)
     write_rejects(rejects, work.out)
     return _table(work, frame)
 

@@ -10,12 +10,12 @@ import attrs
 import forge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import polars as pl
 
 MISSING = object()
-_MANY = 12
+_MANY, _FEW = 12, 3
 
 
 class MissingColumn(ValueError):
@@ -85,6 +85,13 @@ def missing(column: str, path: str, there: Iterable[str], where: str) -> Missing
     )
 
 
+def these(files: Sequence[str]) -> str:
+    """Return the names of *files* in a line, of many the first."""
+    shown = [f"`{file}`" for file in files[:_FEW]]
+    rest = len(files) - len(shown)
+    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
+
+
 def placed(
     columns: Mapping[str, pl.Series], file: str, index: pl.Series, file_column: str | None, index_column: str | None
 ) -> pl.DataFrame:
@@ -103,10 +110,13 @@ def placed(
 
 @attrs.define
 class ColumnMap:
-    """Map records to rows, and remember which columns were met."""
+    """Map records to rows, and remember which columns were met in any file, in the file of now, and where none was."""
 
     columns: Mapping[str, str]
     met: set[str] = attrs.Factory(set)
+    here: set[str] = attrs.Factory(set)
+    rows: int = 0
+    lacking: dict[str, list[str]] = attrs.Factory(dict)
     first: tuple[str, int, Any] | None = None
 
     def row(self, record: dict[str, Any], file: str, index: int) -> dict[str, Any]:
@@ -115,17 +125,32 @@ class ColumnMap:
             return record
         if self.first is None:
             self.first = (file, index, record)
+        self.rows += 1
         row = {}
         for column, path in self.columns.items():
             value = find(record, path)
             if value is not MISSING:
-                self.met.add(column)
+                self.here.add(column)
             row[column] = None if value is MISSING else value
         return row
 
     def is_flat(self, fields: Iterable[str]) -> bool:
         """Say whether each column is one of *fields* as it is, or lies in none of them."""
         return all(path in fields or path.partition(".")[0] not in fields for path in map(plain, self.columns.values()))
+
+    def close(self, file: str) -> None:
+        """End *file*: remember the columns that none of its records had."""
+        for column, path in self.columns.items() if self.rows else ():
+            if column not in self.here and not is_optional(path):
+                self.lacking.setdefault(column, []).append(file)
+        self.met |= self.here
+        self.here, self.rows = set(), 0
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what should be said of columns that only some files have."""
+        for column, files in self.lacking.items():
+            path = self.columns[column]
+            yield f"no record of {these(files)} has `{path}`: column `{column}` is null there; `{path}?` may be missing"
 
     def check(self) -> None:
         """Raise for a column that no record had."""

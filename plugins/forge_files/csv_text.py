@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,26 @@ if TYPE_CHECKING:
     import polars as pl
 
 SEPARATORS = (",", ";", "\t", "|")
+_TOLD = re.compile(r"sep=([^\"\r\n])(?=[\r\n])")
 _SAMPLE = 20  # records that a guess looks at
 LINE = "\x00line"
 """The column of the line in which a record begins; no text that is read can hold this name."""
 
 
-def separator_of(text: str) -> str:
-    """Return the separator by which the first records have the same number of fields, the greatest there is."""
+def separated(text: str, separator: str, *, header: bool) -> tuple[str, str]:
+    """Return *text* and its separator, found where it is ``auto``: by a first line ``sep=;``, else by the records."""
+    told = _TOLD.match(text)
+    if told and separator in ("auto", told[1]):
+        return text[told.end() :], told[1]  # its line stays, empty, so that the others keep their numbers
+    return text, separator_of(text, header=header) if separator == "auto" else separator
+
+
+def separator_of(text: str, *, header: bool) -> str:
+    """Return the separator by which the first records have the same number of fields, the greatest there is.
+
+    A *header* has as many fields as its records.
+    """
+    _allow_long_fields(text)
     lines = [line for _, line in islice(lines_of(text), 20 * _SAMPLE)]
     best, most = ",", 1
     for separator in SEPARATORS:
@@ -31,9 +45,14 @@ def separator_of(text: str) -> str:
         except csv.Error:
             continue
         (count, times) = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
-        if count > most and times * 2 > len(rows):
+        if count > most and times * 2 > len(rows) and not (header and len(rows[0]) != count):
             best, most = separator, count
     return best
+
+
+def _allow_long_fields(text: str) -> None:
+    """Let a field be as long as *text* is: Python's reader has a bound for the process, 131,072 characters."""
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
 
 
 def header_of(fields: list[str]) -> list[str]:
@@ -49,6 +68,7 @@ def records(text: str, separator: str) -> Iterator[tuple[int, Any]]:
 
     After a broken record reading goes on in the next line.
     """
+    _allow_long_fields(text)
     lines = list(lines_of(text))
     start = 0
     while start < len(lines):
@@ -60,7 +80,7 @@ def records(text: str, separator: str) -> Iterator[tuple[int, Any]]:
                     yield lines[begin][0], fields
                 begin = base + reader.line_num
         except csv.Error:
-            yield lines[begin][0], Broken("quotes don't match, or a field is too long", lines[begin][1])
+            yield lines[begin][0], Broken("quotes don't match", lines[begin][1])
             start = begin + 1
         else:
             return
@@ -86,7 +106,7 @@ def careful(text: str, separator: str, *, header: bool) -> tuple[pl.DataFrame, l
                 raise Broken("broken characters in the header", separator.join(fields))
             if header:
                 continue
-        reason = _refusal(fields, len(names))
+        reason = _refusal(fields, len(names), header=header)
         if reason:
             rejects.append((line, Broken(reason, separator.join(fields)[: 4 * EXCERPT])))
         else:
@@ -97,7 +117,9 @@ def careful(text: str, separator: str, *, header: bool) -> tuple[pl.DataFrame, l
     return pl.DataFrame({**series, LINE: pl.Series(at, dtype=pl.Int64)}), rejects
 
 
-def _refusal(fields: list[str], wanted: int) -> str:
+def _refusal(fields: list[str], wanted: int, *, header: bool) -> str:
+    if len(fields) > wanted == 1 and header:
+        return "more fields than the header has, which is one: is that the `separator`?"
     if len(fields) != wanted:
         return "fewer fields than the header has" if len(fields) < wanted else "more fields than the header has"
     return "" if all(map(is_sound, fields)) else "broken characters"
@@ -118,7 +140,7 @@ def quick(text: str, separator: str, *, header: bool) -> pl.DataFrame | None:
     lines = text.removesuffix("\n").split("\n")
     first = lines[0].split(separator)
     wanted = len(first) - 1
-    if any(line.count(separator) != wanted or len(line) > csv.field_size_limit() for line in lines):
+    if any(line.count(separator) != wanted for line in lines):
         return None
     names = header_of(first if header else [""] * len(first))
     schema = dict.fromkeys(names, pl.String)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from forge_files.kinds import Kind, conform, data_type, is_open, is_plain, learn
+from forge_files.kinds import INTEGER, Kind, conform, data_type, holds, is_open, is_plain, learn, learn_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,9 @@ class Gathering:
     def take(self, frame: pl.DataFrame) -> None:
         """Take many rows at once, of columns whose kinds rows before have shown."""
         self.settle()
+        for name, kind in self.kinds.items():
+            if name in frame.columns and holds(kind, INTEGER):
+                self.kinds[name] = learn_long(kind, frame[name])
         schema = frame.schema  # in a struct the order of fields counts, in a kind it does not
         kinds = {name: kind for name, kind in self.kinds.items() if schema.get(name) == data_type(kind)}
         self.frames.append((frame, copy.deepcopy(kinds)))

@@ -13,7 +13,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from forge_files.kinds import BOOLEAN, INTEGER, NULL, TEXT, Kind, is_plain
+from forge_files.kinds import BOOLEAN, INTEGER, LONG, NULL, TEXT, Kind, is_plain
 from forge_files.reading import has_mark
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _type(kind: Kind) -> Any:
         return pa.struct([(name, _type(inner)) for name, inner in kind.items()])
     if isinstance(kind, list):
         return pa.list_(_type(kind[0]))
-    scalars = {NULL: pa.null(), BOOLEAN: pa.bool_(), INTEGER: pa.int64(), TEXT: pa.string()}
+    scalars = {NULL: pa.null(), BOOLEAN: pa.bool_(), INTEGER: pa.int64(), LONG: pa.int64(), TEXT: pa.string()}
     return scalars[kind]
 
 

@@ -51,6 +51,7 @@ def _columns_are_there(instance: FilesJson | FilesJsonl, attribute: attrs.Attrib
 
 
 _LIST, _OBJECT = "one JSON list of objects", "one JSON object over several lines"
+_OBJECTS = "JSON objects over several lines each"
 _OPENS = re.compile(r"\s*[\[{]")
 _LONG_LIST, _LONG_OBJECT = re.compile(r"\s*\[\s*\{"), re.compile(r"\s*\{[ \t]*[\r\n]+[ \t]+\"")
 
@@ -62,7 +63,7 @@ class NoLines(ValueError):
 
 
 def _holds_lines(instance: FilesJsonl, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Look at the head of the first file: one list of objects, or one object over several lines, is no JSON Lines."""
+    """Look at the head of the first file: one list of objects, or objects over several lines, are no JSON Lines."""
     del attribute
     if not value:
         return
@@ -85,7 +86,7 @@ def _told_as_json(text: str, instance: FilesJsonl) -> str:
     try:
         value = JsonReader(instance.not_finite).value(text)
     except Broken:
-        return ""
+        return _OBJECTS if _LONG_OBJECT.match(text) else ""
     if isinstance(value, dict):
         return _OBJECT if count_lines(text.strip()) else ""
     return _LIST if value and all(isinstance(each, dict) for each in value) else ""

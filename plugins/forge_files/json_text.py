@@ -10,6 +10,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
+import attrs
+
 from forge_files.columns import MISSING, find
 from forge_files.reading import EXCERPT, Broken
 
@@ -21,7 +23,10 @@ _BLANK = re.compile(r"[\s,]*")
 _WHITE = re.compile(r"[ \t\r\n]*")
 _COLON = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
 _NEXT = re.compile(r"[,\n\r\]}]\s*(?=\{\s*[\"}])")
+_MORE = re.compile(r"\][\s,]*\[?\s*(?=\{)")  # another list, or objects, behind a list
+_ENDS = re.compile(r"[\]}]\s*\Z")
 _TRIES = 1000  # places at which reading may go on, per broken record
+_CUT_OFF = "the list has no end: the file is cut off"
 
 
 class JsonReader:
@@ -73,21 +78,30 @@ class JsonReader:
         if path and not listed:
             yield self._attempt(text, place)[0]
             return
-        place = _skip(text, place + 1 if listed else place)
-        fields: set[str] = set()
+        level = _Level(text=text, listed=listed, depth=len(path.split(".")) if path else 0)
+        yield from self._one_by_one(text, _skip(text, place + 1 if listed else place), level)
+
+    def _one_by_one(self, text: str, place: int, level: _Level) -> Iterator[Any]:
+        """Yield the records from *place* on, to the end of their list or of the text."""
         while place < len(text):
-            if listed and text[place] == "]":
-                rest = text[place + 1 :].strip()
-                if rest and not path:
-                    yield Broken("text after the list", rest)
-                return
+            if level.listed and text[place] == "]":
+                if not level.depth and text[place + 1 :].strip():
+                    yield Broken("text after the list", text[place + 1 :].strip())
+                place = level.after_list(place)
+                if not place:
+                    return
+                continue
             record, end = self._attempt(text, place)
-            yield record
-            if isinstance(record, dict):
-                fields |= record.keys()
-            place = _skip(text, end) if end else self._next(text, place, fields)
-        if listed:
-            yield Broken("the list has no end: the file is cut off")
+            if end:
+                level.learn(record)
+            follower = _skip(text, end) if end else level.next_record(place)
+            cut = level.listed and follower == len(text)
+            yield Broken(_CUT_OFF, record.excerpt) if cut and not end and not _ENDS.search(text) else record
+            if cut and not end:
+                return
+            place = follower
+        if level.listed:
+            yield Broken(_CUT_OFF)
 
     def _attempt(self, text: str, place: int) -> tuple[Any, int]:
         """Return a value or why there is none, and where it ends (0 where nobody knows)."""
@@ -115,18 +129,121 @@ class JsonReader:
             place = _skip(text, self.value_at(text, colon.end())[1])
         raise Broken(f"there is no `{name}` before the break", text[place : place + 4 * EXCERPT])
 
-    def _next(self, text: str, place: int, fields: set[str]) -> int:
-        """Return where the next readable object begins that looks like the records before, or the end of *text*."""
-        for tries, match in enumerate(_NEXT.finditer(text, place + 1)):
-            if tries >= _TRIES:
+
+@attrs.define(kw_only=True)
+class _Level:
+    """Find the records behind a broken one, and no objects inside of it.
+
+    What tells them apart is what comes behind: the list of records ends where the text does (behind *depth* objects
+    that hold it), a list inside of a record ends before the record does.
+    """
+
+    text: str
+    listed: bool
+    depth: int
+    shapes: set[frozenset[str]] = attrs.Factory(set)
+    """The fields of the records before."""
+
+    def learn(self, record: Any) -> None:
+        """Remember which fields a record has."""
+        if isinstance(record, dict) and record:
+            self.shapes.add(frozenset(record))
+
+    def after_list(self, place: int) -> int:
+        """Return where records go on behind the list that ends at *place*; 0 where none do."""
+        more = None if self.depth else _MORE.match(self.text, place)
+        if more is None:
+            return 0
+        self.listed = "[" in more[0]
+        return more.end()
+
+    def next_record(self, broken: int) -> int:
+        """Return where the next readable record begins behind the one at *broken*, or the end of the text."""
+        if not self.shapes and (fields := _fields_before_the_break(self.text, broken)):
+            self.shapes.add(fields)
+        known: bool | None = None
+        end = tries = 0
+        for match in _NEXT.finditer(self.text, broken + 1):
+            place = match.end()
+            if place < end and known is False:
+                continue
+            tries += 1
+            if tries > _TRIES:
                 break
             try:
-                record, _ = _LENIENT.raw_decode(text, match.end())
+                record, _ = _LENIENT.raw_decode(self.text, place)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(record, dict) and (not fields or len(fields & record.keys()) * 2 >= len(fields)):
-                return match.end()
-        return len(text)
+            if place >= end:
+                known, end = self._is_record(place)
+            if known is not False and self._is_alike(record, sure=known is True):
+                return place
+        return len(self.text)
+
+    def _is_record(self, place: int) -> tuple[bool | None, int]:
+        """Say whether a record begins at *place*, None where the next break comes first; and how far that holds."""
+        while place < len(self.text):
+            try:
+                _, end = _LENIENT.raw_decode(self.text, place)
+            except (ValueError, RecursionError):
+                return None, place
+            place = _skip(self.text, end)
+            if self.text[place : place + 1] in ("]", "}", ":"):
+                return self._ends_at(place), place
+        return None if self.listed else True, place
+
+    def _ends_at(self, place: int) -> bool:
+        """Say whether the list of records ends at *place*, and no other."""
+        if not self.listed or self.text[place] != "]":
+            return False
+        rest = _white(self.text, place + 1)
+        if not self.depth:
+            return self.text[rest : rest + 1] not in (",", "}", "]")
+        return _closes(self.text, rest, self.depth)
+
+    def _is_alike(self, record: Any, *, sure: bool) -> bool:
+        """Say whether *record* has half of the fields of one before; where all else is *sure*, any of them."""
+        if not self.shapes or not isinstance(record, dict):
+            return isinstance(record, dict)
+        keys = record.keys()
+        return any(keys & shape if sure else len(keys & shape) * 2 >= len(shape) for shape in self.shapes)
+
+
+def _fields_before_the_break(text: str, place: int) -> frozenset[str]:
+    """Return the fields of the broken object at *place* that can be read."""
+    fields = set()
+    place = _skip(text, place + 1) if text.startswith("{", place) else len(text)
+    while text.startswith('"', place):
+        try:
+            key, end = _LENIENT.raw_decode(text, place)
+            colon = _COLON.match(text, end)
+            if colon is None:
+                break
+            fields.add(key)
+            place = _skip(text, _LENIENT.raw_decode(text, colon.end())[1])
+        except (ValueError, RecursionError):
+            break
+    return frozenset(fields)
+
+
+def _closes(text: str, place: int, depth: int) -> bool:
+    """Say whether the text from *place* on closes *depth* objects, and no more; it may be cut off."""
+    for _ in range(depth):
+        while text.startswith(",", place):
+            key = _white(text, place + 1)
+            try:
+                colon = _COLON.match(text, _LENIENT.raw_decode(text, key)[1])
+                if not text.startswith('"', key) or colon is None:
+                    return False
+                place = _white(text, _LENIENT.raw_decode(text, colon.end())[1])
+            except (ValueError, RecursionError):
+                return False
+        if place >= len(text):
+            return True
+        if text[place] != "}":
+            return False
+        place = _white(text, place + 1)
+    return place >= len(text)
 
 
 _LENIENT = json.JSONDecoder()

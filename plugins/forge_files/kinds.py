@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from forge_files.reading import Broken, is_sound
 
-NULL, BOOLEAN, INTEGER, NUMBER, TEXT, MIXED = "null", "boolean", "integer", "number", "text", "mixed"
+if TYPE_CHECKING:
+    import polars as pl
+
+NULL, BOOLEAN, INTEGER, LONG, NUMBER = "null", "boolean", "integer", "long integer", "number"
+TEXT, MIXED = "text", "mixed"
 Kind: TypeAlias = "str | list[Any] | dict[str, Any]"
 """A scalar's word, ``[kind]`` for a list of one kind, or ``{name: kind}`` for an object."""
 
 _DEEPEST = 32
 _EMPTY = ""  # the field of an object that has none yet
 _INTEGERS = range(-(2**63), 2**63)
+_EXACT = range(-(2**53), 2**53 + 1)  # what a float holds to the last digit
 
 
 def examine(value: Any, depth: int = 0, *, texts: bool = True) -> None:
@@ -78,12 +83,41 @@ def _items(known: list[Any], value: list[Any]) -> Kind:
 def _scalar(known: Kind, value: Any) -> Kind:
     found = TEXT if isinstance(value, str) else BOOLEAN if isinstance(value, bool) else NUMBER
     if found == NUMBER and isinstance(value, int):
-        if value not in _INTEGERS:
-            return MIXED  # as a number it would become another: order numbers must stay apart
+        if value not in _EXACT:  # as a float it would become another: order numbers must stay apart
+            return _long(known) if value in _INTEGERS else MIXED
         found = INTEGER
     if known in {NULL, found} if isinstance(known, str) else False:
         return found
+    if known == LONG and found == INTEGER:
+        return LONG
     return NUMBER if known in (INTEGER, NUMBER) and found in (INTEGER, NUMBER) else MIXED
+
+
+def _long(known: Kind) -> Kind:
+    return LONG if known in (NULL, INTEGER, LONG) else MIXED
+
+
+def holds(kind: Kind, scalar: str) -> bool:
+    """Say whether *scalar* is somewhere in *kind*."""
+    if isinstance(kind, dict):
+        return any(holds(inner, scalar) for inner in kind.values())
+    return holds(kind[0], scalar) if isinstance(kind, list) else kind == scalar
+
+
+def learn_long(known: Kind, values: pl.Series) -> Kind:
+    """Return *known*, in which integers are long where *values*, which are of that kind, hold such ones."""
+    import polars as pl
+
+    if isinstance(known, dict) and isinstance(values.dtype, pl.Struct):
+        for field in values.dtype.fields:
+            if holds(known.get(field.name, NULL), INTEGER):
+                known[field.name] = learn_long(known[field.name], values.struct.field(field.name))
+    elif isinstance(known, list) and isinstance(values.dtype, pl.List):
+        known[0] = learn_long(known[0], values.explode())
+    elif known == INTEGER and values.dtype == pl.Int64:
+        bounds: list[Any] = [values.min(), values.max()]
+        return INTEGER if all(bound is None or bound in _EXACT for bound in bounds) else LONG
+    return known
 
 
 def data_type(kind: Kind, *, last: bool = True) -> Any:
@@ -98,7 +132,7 @@ def data_type(kind: Kind, *, last: bool = True) -> Any:
         return pl.Struct(fields or {_EMPTY: pl.Null}) if fields or not last else pl.Null()
     if isinstance(kind, list):
         return pl.List(data_type(kind[0], last=last))
-    scalars = {NULL: pl.Null, BOOLEAN: pl.Boolean, INTEGER: pl.Int64, NUMBER: pl.Float64}
+    scalars = {NULL: pl.Null, BOOLEAN: pl.Boolean, INTEGER: pl.Int64, LONG: pl.Int64, NUMBER: pl.Float64}
     return scalars.get(kind, pl.String)()
 
 
@@ -106,7 +140,7 @@ def is_plain(kind: Kind) -> bool:
     """Say whether Polars takes values of *kind* as they are."""
     if isinstance(kind, dict):
         return bool(kind) and all(map(is_plain, kind.values()))
-    return is_plain(kind[0]) if isinstance(kind, list) else kind in {TEXT, BOOLEAN, INTEGER, NULL}
+    return is_plain(kind[0]) if isinstance(kind, list) else kind in {TEXT, BOOLEAN, INTEGER, LONG, NULL}
 
 
 def is_open(kind: Kind) -> bool:

@@ -12,7 +12,7 @@ import forge
 from forge_files.columns import ColumnMap
 from forge_files.gathering import Gathering
 from forge_files.kinds import examine, learn
-from forge_files.reading import Broken, decode, known_encoding, may_be_unsound
+from forge_files.reading import Broken, known_encoding, may_be_unsound, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,14 +61,16 @@ class TableSource(abc.ABC):
                 yield from self.read_file(file, reading, run)
             except Broken as broken:
                 yield forge.Reject(file.name, broken.reason, excerpt=broken.excerpt)
+            reading.mapping.close(file.name)
             run.progress(done, len(self.path))
         reading.mapping.check()
+        for warning in reading.mapping.warnings():
+            run.warn(warning)
         yield from reading.gathering.result()
 
     def read_file(self, file: forge.File, reading: Reading, run: forge.Run) -> Iterator[forge.Reject]:
         """Read one file into *reading* and yield the records that can't be used; raises Broken."""
-        del run
-        yield from self.read_text(decode(file.read_bytes(), self.encoding), file.name, reading)
+        yield from self.read_text(text_of(file, self.encoding, run), file.name, reading)
 
     def read_text(self, text: str, name: str, reading: Reading, before: int = 0) -> Iterator[forge.Reject]:
         """Read the records of *text*, of which *before* stand before it in the file; raises Broken."""

@@ -49,9 +49,10 @@ class Dataset:
                     yield item
                     continue
                 marked = _dialogues(entry, item)
-                refused = marked.with_columns(item[_FILE], item[_INDEX]).filter(pl.col("__dropped__").is_not_null())
-                for file, index, reason, key in refused.select(_FILE, _INDEX, "__dropped__", "id").iter_rows():
-                    yield forge.Reject(file, reason, index, key)
+                refused = marked["__dropped__"].is_not_null()
+                reasons = marked.filter(refused)["__dropped__"]
+                for reason, row in zip(reasons, item.filter(refused).iter_rows(named=True), strict=True):
+                    yield _reject(reason, row)
                 rows = marked.filter(pl.col("__dropped__").is_null()).select(
                     "id", "source", "topic", "system", "conversation"
                 )
@@ -116,6 +117,13 @@ def _dialogues(entry: Entry, table: pl.DataFrame) -> pl.DataFrame:
             **common,
         )
     return step.transform(table.lazy()).collect()
+
+
+def _reject(reason: str, row: dict[str, Any]) -> forge.Reject:
+    from forge_files.reading import Broken
+
+    record = {name: value for name, value in row.items() if name not in (_FILE, _INDEX)}
+    return forge.Reject(row[_FILE], reason, row[_INDEX], Broken(reason, record).excerpt)
 
 
 def _there(entry: Entry, table: pl.DataFrame, name: str) -> str:

@@ -112,6 +112,17 @@ def test_lines_of_known_columns_are_read_by_arrow_and_others_are_not(tmp_path, m
     assert any(b'"id": 200' in block for block in careful)
 
 
+@pytest.mark.parametrize("value", ["%s", '{"a": %s}', "[%s]"])
+def test_long_numbers_that_arrow_has_read_lose_no_digit_beside_fractions(tmp_path, monkeypatch, value):
+    numbers = ["1"] * 100 + [str(2**60 + 1)] * 100 + ["0.5", "1"]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(f'{{"n": {value % number}}}' for number in numbers))
+    careful = read([path], {})
+    in_blocks(monkeypatch, 1000)
+    assert read([path], {}) == careful
+    assert str(2**60 + 1) in str(careful[0])
+
+
 def test_what_a_file_of_another_encoding_gave_before_its_first_odd_byte_is_not_kept(tmp_path, monkeypatch):
     lines = [json.dumps({"text": "plain"}) for _ in range(50)] + ['{"text": "失眠"}']
     path = tmp_path / "rows.jsonl"

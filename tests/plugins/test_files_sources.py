@@ -1,6 +1,11 @@
 """Sources of files: what each shape and fault of a file becomes, in rows and in rejects."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
+import zipfile
 
 import polars as pl
 import pytest
@@ -14,7 +19,12 @@ from forge_files.text_source import FilesText
 
 
 @pytest.fixture
-def read(tmp_path):
+def run(tmp_path):
+    return forge.LocalRun(tmp_path)
+
+
+@pytest.fixture
+def read(tmp_path, run):
     """Write files, read them by a source, and return rows and rejects."""
 
     def read(source, files, **parameters):
@@ -23,7 +33,7 @@ def read(tmp_path):
             path = tmp_path / "data" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data if isinstance(data, bytes) else data.encode())
-        found = source(path=forge.Files.match("data/**", tmp_path), **parameters).read(forge.LocalRun(tmp_path))
+        found = source(path=forge.Files.match("data/**", tmp_path), **parameters).read(run)
         rows, rejects = [], []
         for item in found:
             if isinstance(item, forge.Reject):
@@ -33,6 +43,13 @@ def read(tmp_path):
         return rows, rejects
 
     return read
+
+
+def zipped(data):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a", data)
+    return out.getvalue()
 
 
 TEXT = "来访者：我睡不着。\n咨询师：多久了？"
@@ -61,6 +78,71 @@ def test_one_damaged_byte_costs_one_record_and_does_not_turn_a_file_into_nonsens
     lines[2] = lines[2].replace("我".encode(), b"\xe6\x88")
     rows, rejects = read(FilesJsonl, b"\n".join(lines))
     assert ([{"text": TEXT}] * 4, [("a", 3, "broken characters")]) == (rows, rejects)
+
+
+UNKNOWN = "neither UTF-8 nor Chinese in GB18030: name its `encoding`"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("décor naïve façade crème", "cp1252"),
+        ("Übergrößenträger", "latin-1"),
+        ("Привет, как дела?", "cp1251"),
+        ("你好世界，這是繁體中文的測試", "big5"),
+        ("こんにちは。私は学生です。", "shift_jis"),
+        ("안녕하세요. 저는 학생입니다. 오늘 날씨가 아주 좋습니다. 우리는 내일 공원에 갈 것입니다." * 2, "euc-kr"),
+    ],
+)
+def test_text_in_an_encoding_that_cant_be_told_is_refused_and_read_where_it_is_named(read, text, encoding):
+    assert ([], [("a", None, UNKNOWN)]) == read(FilesText, text.encode(encoding))
+    assert ([{"text": text}], []) == read(FilesText, text.encode(encoding), encoding=encoding)
+
+
+def test_english_in_utf_8_that_is_cut_off_or_damaged_keeps_what_is_whole(read, run):
+    lines = [json.dumps({"text": f"plain English {n}"}).encode() for n in range(40)]
+    good = [{"text": f"plain English {n}"} for n in range(40)]
+    cut = '{"text": "café'.encode()[:-1]
+    assert (good, [("a", 41, "broken JSON")]) == read(FilesJsonl, b"\n".join([*lines, cut]))
+    assert [] == run.messages
+    damaged = b"\n".join([*lines, b'{"text": "caf\xc3"}', b""])
+    assert (good, [("a", 41, "broken characters")]) == read(FilesJsonl, damaged)
+    assert run.messages[0].endswith("if it is in another encoding, name it by `encoding`")
+
+
+def test_an_encoding_that_was_found_is_told_in_the_log(read, run):
+    read(FilesCsv, {"a": "text\n失眠\n".encode("gbk"), "b": "text\n失眠\n"})
+    assert ["`a` is read as GB18030"] == run.messages
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_told(read, encoding):
+    data = "id,text\n1,你好\n".encode(encoding)
+    assert ([], [("a", None, f'UTF-16 without a mark: name it by `encoding = "{encoding}"`')]) == read(FilesCsv, data)
+    assert [{"id": 1, "text": "你好"}] == read(FilesCsv, data, encoding=encoding)[0]
+
+
+@pytest.mark.parametrize(
+    ("pack", "kind"), [(gzip.compress, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz"), (zipped, "ZIP")]
+)
+def test_a_compressed_file_is_told_what_unpacks_it(read, pack, kind):
+    packed = pack(b'{"a": 1}\n' * 99)
+    assert ([], [("a", None, f"compressed by {kind}: `files.unpack` unpacks it")]) == read(FilesJsonl, packed)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_a_nul_byte_costs_its_record(read, encoding):
+    texts = [f"来访者{n}" for n in range(9)]
+    texts[4] = "来\0访"
+    rest = [text for text in texts if "\0" not in text]
+    assert ([], [("a", 1, "broken characters")]) == read(FilesJsonl, '{"a": "x\0y"}')
+    lines = "\n".join(f'{{"text": "{text}"}}' for text in texts).encode(encoding)
+    rows, rejects = read(FilesJsonl, lines)
+    assert (rest, [("a", 5, "broken characters")]) == ([row["text"] for row in rows], rejects)
+    rows, rejects = read(FilesCsv, "\n".join(["text,n", *(f"{text},1" for text in texts)]).encode(encoding))
+    assert (rest, [("a", 6, "broken characters")]) == ([row["text"] for row in rows], rejects)
+    rows, rejects = read(FilesText, "\n".join(texts).encode(encoding), each="line")
+    assert (rest, [("a", 5, "broken characters")]) == ([row["text"] for row in rows], rejects)
 
 
 @pytest.mark.parametrize(("data", "reason"), [(b"", "empty file"), (b"\xef\xbb\xbf\r\n ", "empty file")])
@@ -99,7 +181,8 @@ def test_records_may_lie_deep_and_columns_too(read):
     rows, rejects = read(FilesJson, data, records="data.items", columns=columns)
     assert ([{"question": "题", "answer": "答"}, {"question": None, "answer": None}], []) == (rows, rejects)
     rows, rejects = read(FilesJson, data[:-4], records="data.items", columns=columns)
-    assert ({"question": "题", "answer": "答"}, ("a", 2, "broken JSON")) == (rows[0], rejects[0])
+    cut = "the list has no end: the file is cut off"
+    assert ([{"question": "题", "answer": "答"}], [("a", 2, cut)]) == (rows, rejects)
 
 
 def test_a_file_that_lacks_the_path_is_rejected_by_name(read):
@@ -116,13 +199,60 @@ def test_of_a_truncated_list_what_is_whole_stays_and_the_rest_is_rejected_by_ind
     text = json.dumps([{"a": n, "b": [{"c": n}]} for n in range(3)])
     rows, rejects = read(FilesJson, text[:-8])
     assert [0, 1] == [row["a"] for row in rows]
-    assert [("a", 3, "broken JSON"), ("a", 4, "the list has no end: the file is cut off")] == rejects
+    assert [("a", 3, "the list has no end: the file is cut off")] == rejects
+
+
+@pytest.mark.parametrize("cut", [1, 2, 8, 20])
+def test_a_list_that_is_cut_off_is_one_reject_wherever_it_ends(read, cut):
+    rows, rejects = read(FilesJson, json.dumps([{"a": n, "b": "x" * 9} for n in range(9)])[:-cut])
+    assert [(9 if cut > 1 else 10, "the list has no end: the file is cut off")] == [r[1:] for r in rejects]
+    assert [*range(8 if cut > 1 else 9)] == [row["a"] for row in rows]
+
+
+def test_a_broken_last_record_of_a_whole_list_is_one_reject(read):
+    assert ([{"a": 1}], [("a", 2, "broken JSON")]) == read(FilesJson, '[{"a": 1}, {"a": 2 "x"}]')
 
 
 def test_reading_goes_on_behind_a_broken_record_and_not_inside_of_it(read):
     text = '[{"a": 1, "b": [{"c": 1}]},\n{"a": 2 "b": [{"c": 2}, {"c": 3}]},\n{"a": 3, "b": []}]'
     rows, rejects = read(FilesJson, text)
     assert ([1, 3], [("a", 2, "broken JSON")]) == ([row["a"] for row in rows], rejects)
+
+
+DIALOGUES = [{"id": n, "turns": [{"role": "user", "id": n}, {"role": "assistant", "id": n}]} for n in range(9)]
+
+
+@pytest.mark.parametrize("at", [0, 4, 8])
+@pytest.mark.parametrize("damage", [(": {at},", ': {at} "x",'), ('"id": {at},', "id: {at},"), ('"user"', '"user" "x"')])
+@pytest.mark.parametrize("path", ["", "data.items"])
+def test_one_broken_record_costs_no_other_and_its_own_objects_are_no_records(read, at, damage, path):
+    before, after = (text.replace("{at}", str(at)) for text in damage)
+    texts = [json.dumps(record) for record in DIALOGUES]
+    texts[at] = texts[at].replace(before, after, 1)
+    text = f"[{', '.join(texts)}]"
+    text = f'{{"data": {{"items": {text}, "more": [{{"id": 1}}]}}, "end": null}}' if path else text
+    rows, rejects = read(FilesJson, text, records=path)
+    assert [n for n in range(9) if n != at] == [row["id"] for row in rows]
+    assert [("a", at + 1, "broken JSON")] == rejects
+
+
+@pytest.mark.parametrize("more", ['\n[{"a": 2}, {"a": 3}]', ', {"a": 2}, {"a": 3}]', '{"a": 2}\n{"a": 3}'])
+def test_what_stands_behind_a_list_is_told_and_its_records_are_read(read, more):
+    rows, rejects = read(FilesJson, '[{"a": 1}]' + more)
+    assert ([1, 2, 3], ("a", 2, "text after the list")) == ([row["a"] for row in rows], rejects[0])
+
+
+def test_replies_that_look_like_records_are_not_taken_for_records(read):
+    records = [{"id": n, "replies": [{"id": -n, "replies": []}, {"id": -n, "replies": []}]} for n in range(5)]
+    rows, rejects = read(FilesJson, json.dumps(records).replace('"id": 2,', '"id": 2 "x",'))
+    assert ([0, 1, 3, 4], 1) == ([row["id"] for row in rows], len(rejects))
+
+
+def test_records_of_other_fields_are_found_behind_a_broken_one(read):
+    records = [{"id": n, f"a{n}": 1, f"b{n}": 1, f"c{n}": 1} for n in range(9)]
+    text = json.dumps(records).replace('"id": 3,', '"id": 3 "x",')
+    rows, rejects = read(FilesJson, text)
+    assert ([0, 1, 2, 4, 5, 6, 7, 8], 1) == ([row["id"] for row in rows], len(rejects))
 
 
 def test_a_key_that_stands_twice_rejects_its_record(read):
@@ -200,6 +330,23 @@ def test_a_column_that_no_record_has_is_told_with_what_is_there(read):
     assert [{"text": None}] == read(FilesJson, {"a": text, "b": ""}, columns={"text": "answerTxt?"})[0]
 
 
+@pytest.mark.parametrize("source", [FilesJson, FilesJsonl])
+def test_a_column_that_only_some_files_have_is_told_with_their_names(read, run, source):
+    files = {"1": '{"q": 1}', "2": '{"question": 2}', "3": '{"q": 3}\n{}', **dict.fromkeys("4567", '{"p": 2}')}
+    rows, _ = read(source, files, columns={"said": "q", "asked": "question?"})
+    assert [1, None, 3, None, None, None, None, None] == [row["said"] for row in rows]
+    told = "no record of `2`, `4`, `5` and 2 more has `q`: column `said` is null there; `q?` may be missing"
+    assert [told] == run.messages
+
+
+def test_a_column_that_only_some_headers_have_is_told_with_their_files(read, run):
+    files = {"1": "q,a\n1,2\n", "2": "question,a\n3,4\n", "3": "b\n"}
+    assert [1, None] == [row["said"] for row in read(FilesCsv, files, columns={"said": "q", "p": "question?"})[0]]
+    assert ["the header of `2` has no `q`: column `said` is null there"] == run.messages
+    read(FilesCsv, files)
+    assert "the header of `1` has no `question`: column `question` is null there" in run.messages
+
+
 def test_a_column_of_the_records_is_not_written_over(read):
     with pytest.raises(forge.StepError, match="the records of `a` have a column `n` of their own"):
         read(FilesJson, '{"n": 1}', index_column="n")
@@ -234,6 +381,21 @@ def test_numbers_are_numbers_where_a_column_holds_nothing_else(read):
     assert {"i": "1", "f": "1.5", "id": "007", "gap": "NaN", "word": "NA"} == read(FilesCsv, text, types="text")[0][0]
 
 
+@pytest.mark.parametrize("other", ["1.5", "12345678901234567890", "2e3"])
+def test_long_numbers_lose_no_digit_whatever_stands_beside_them(read, other):
+    ids = [f"1234567890123456{n:02d}" for n in range(20)]
+    expected = [*ids, other]
+    assert expected == [row["id"] for row in read(FilesCsv, "\n".join(["id,n", *(f"{id_},1" for id_ in expected)]))[0]]
+    assert [int(id_) for id_ in ids] == [row["id"] for row in read(FilesCsv, "\n".join(["id", *ids]))[0]]
+    rows, _ = read(FilesJson, "\n".join(f'{{"id": [{id_}]}}' for id_ in expected))
+    assert [[id_] for id_ in ids] == [row["id"] for row in rows][:-1]
+
+
+def test_short_integers_beside_fractions_are_numbers(read):
+    assert [1.0, 123456789012345.0, 0.5] == [r["a"] for r in read(FilesCsv, "a,b\n1,\n123456789012345,\n0.5,\n")[0]]
+    assert [2.0**53, 0.5] == [r["a"] for r in read(FilesJson, f'[{{"a": {2**53}}}, {{"a": 0.5}}]')[0]]
+
+
 def test_records_with_fields_too_few_or_too_many_are_rejected_by_line(read):
     rows, rejects = read(FilesCsv, "a,b\n1,2\n3\n4,5,6\n7,8\n", index_column="line")
     assert [(2, 1, 2), (5, 7, 8)] == [tuple(row.values()) for row in rows]
@@ -242,7 +404,32 @@ def test_records_with_fields_too_few_or_too_many_are_rejected_by_line(read):
 
 def test_a_quote_that_is_never_closed_costs_its_own_record(read):
     rows, rejects = read(FilesCsv, 'a,b\n1,x\n2,"y\n3,z\n4,w\n')
-    assert ([1, 3, 4], [("a", 3, "quotes don't match, or a field is too long")]) == ([r["a"] for r in rows], rejects)
+    assert ([1, 3, 4], [("a", 3, "quotes don't match")]) == ([r["a"] for r in rows], rejects)
+
+
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_a_field_may_be_as_long_as_its_file(read, quote):
+    long = "a line, here\n" * 12_000 if quote else "长" * 140_000
+    text = f"id,text\n1,{quote}{long}{quote}\n2,ok\n"
+    assert ([{"id": 1, "text": long}, {"id": 2, "text": "ok"}], []) == read(FilesCsv, text)
+
+
+def test_a_long_field_whose_quote_is_never_closed_costs_its_own_line(read):
+    rows, rejects = read(FilesCsv, 'id,text\n1,"' + "x,y\n" * 40_000)
+    assert (39_999, [("a", 2, "quotes don't match")]) == (len(rows), rejects)
+
+
+def test_separators_in_the_texts_of_one_column_are_not_taken_for_separators(read):
+    texts = [f"你好;世界{n}" for n in range(50)]
+    assert ([{"text": text} for text in texts], []) == read(FilesCsv, "\n".join(["text", *texts]))
+    rows, rejects = read(FilesCsv, "text\n你好,世界\n")
+    assert ([], "more fields than the header has, which is one: is that the `separator`?") == (rows, rejects[0][2])
+
+
+def test_a_first_line_of_excel_tells_the_separator(read):
+    expected = ([{"n": 3, "name": "张三", "text": "你好,世界"}], [])
+    assert expected == read(FilesCsv, "sep=;\r\nname;text\r\n张三;你好,世界\r\n", index_column="n")
+    assert expected == read(FilesCsv, "sep=;\nname;text\n张三;你好,世界\n", index_column="n", separator=";")
 
 
 def test_two_columns_of_one_name_reject_the_file(read):
@@ -346,6 +533,7 @@ def test_every_wrong_parameter_is_told_at_once_with_its_line(forge_project):
         ('[{"a": 1},\n {"a": 2}]\n', "one JSON list of objects"),
         ('\n[\n  {\n    "a": 1\n  }\n]\n', "one JSON list of objects"),
         ('{\n  "a": 1\n}\n', "one JSON object over several lines"),
+        ('{\n  "a": 1\n}\n{\n  "a": 2\n}\n', "JSON objects over several lines each"),
         ('[{"a": 1}]\n[{"a": 2}]\n', None),
         ("[1, 2]\n", None),
         ('3\n"x"\n', None),

@@ -49,6 +49,14 @@ def test_alpaca_has_query_history_and_system_under_names_of_its_own(project):
     assert (None, [("user", "三\n四"), ("assistant", "五")]) == (rows[1]["system"], said(rows[1]))
 
 
+def test_a_reject_shows_its_record(project, tmp_path):
+    bad = {"m": [{"from": "observation", "value": "二"}], "s": "礼貌"}
+    project({"d": {"file_name": "d.jsonl", **SHAREGPT}}, d__jsonl=json.dumps(bad))
+    step = Dataset(info=forge.File("file", tmp_path / "dataset_info.json"), dataset=("d",))
+    (reject,) = (item for item in step.read(forge.LocalRun(tmp_path)) if isinstance(item, forge.Reject))
+    assert ("d.jsonl", 1, bad) == (reject.where, reject.index, json.loads(reject.excerpt))
+
+
 def test_sharegpt_has_tags_and_rejects_what_it_does_not_know(project):
     def record(*turns, system=None):
         return {"m": [{"from": role, "value": text} for role, text in turns], "s": system}

@@ -1,3 +1,4 @@
+import attrs
 import polars as pl
 import pytest
 
@@ -119,6 +120,45 @@ def test_one_reject_alone_fails_nothing_unless_none_is_allowed():
     bound_rejects(REJECTS[:1], 1, 0.01)
     with pytest.raises(StepError, match="1 of 2 records are rejected, `most_rejects` is 0"):
         bound_rejects(REJECTS[:1], 1, 0.0)
+
+
+@attrs.frozen
+class Lines:
+    path: forge.Files
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """Write files of so many bytes, and return a source of them."""
+
+    def lines(*sizes):
+        for number, size in enumerate(sizes):
+            (tmp_path / f"{number}.txt").write_bytes(b"x" * size)
+        return Lines(forge.Files.match("*.txt", tmp_path))
+
+    return lines
+
+
+def test_a_file_that_cant_be_used_counts_as_the_records_that_it_would_hold(lines, ledger):
+    source = lines(1000, 500, 2000)
+    lost = [forge.Reject("1.txt", "odd"), forge.Reject("2.txt", "cut", 1)]
+    with pytest.raises(StepError) as caught:
+        bound_rejects(lost, 299, 0.1, source)
+    told = "some 51 of 350 records are rejected, by the bytes of 1 file that can't be used, `most_rejects` is 0.1"
+    assert caught.value.message.startswith(f"{told}\n  1 × odd, first 1.txt")
+    bound_rejects(lost, 299, 0.2, source)
+    collect_batches([pl.DataFrame({"a": range(299)}), *lost], ledger, source)
+    assert {"cut": 1, "odd (a whole file, its records by its bytes)": 50} == ledger.drops
+    assert ledger.warnings[0].startswith("1 record and 1 file (by its bytes some 50 records) can't be used")
+
+
+@pytest.mark.parametrize(("sizes", "rows"), [((10, 90, 50), 2), ((500, 0, 500), 30), ((9000, 10, 900), 600)])
+def test_one_file_of_one_record_or_of_none_fails_nothing(lines, sizes, rows):
+    bound_rejects([forge.Reject("1.txt", "odd")], rows, 0.01, lines(*sizes))
+
+
+def test_of_thousands_of_little_files_a_bad_one_fails_nothing(lines):
+    bound_rejects([forge.Reject("1.txt", "odd")], 1500, 0.01, lines(*[10] * 500))
 
 
 def test_rejects_are_a_table_beside_the_rows(tmp_path):
