@@ -59,6 +59,7 @@ class CsvSeries:
     encodings: tuple[str, ...] = attrs.field(default=("utf-8-sig", "gb18030"), validator=min_len(1))
     least: int = attrs.field(default=2, validator=ge(1))
     reduce: Downsample | None = None
+    most_rejects: float = forge.most_rejects()
 
     def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
         """Yield the series of some files together, after the rejects among them."""
