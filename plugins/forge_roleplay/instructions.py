@@ -83,7 +83,9 @@ class Instructions(Persona):
 
     The text of a row is the answer; what asks for it is the instruction of its kind, and the kind is chosen by the
     column *input*. A listed input comes before a prefix, a longer prefix before a shorter one, and both before a
-    pattern, so the order of the kinds means nothing. Rows whose ``speaker`` is somebody else are dropped.
+    pattern, so the order of the kinds means nothing. Rows whose ``speaker`` is somebody else are dropped, and lines
+    of which nobody knows who says them: a row without a speaker is the character's only where it has an input, as a
+    setting has.
     ``id`` is *source* and the values of the columns *id*; *passage* names the columns that say what a row was told
     in (a chapter's file), by which a split keeps together what belongs together; without it a row stands alone.
     """
@@ -106,12 +108,13 @@ class Instructions(Persona):
         taken = {value: self.kind_of(value) for value in inputs}
         chosen = {value: name for value, name in taken.items() if name is not None}
         kind = pl.col("__input__").replace_strict(chosen, default=None, return_dtype=pl.String)
-        own = self.own(pl.col("speaker")).fill_null(value=True) if "speaker" in names else pl.lit(value=True)
+        speaker = pl.col("speaker").cast(pl.String) if "speaker" in names else pl.lit(self.character)
         text = pl.col(self.text).cast(pl.String).fill_null("").str.strip_chars()
         marked = forge.drop(
             rows.with_columns(kind.alias("kind")),
             {
-                "another speaker": ~own,
+                "no speaker": self._nobody(speaker),
+                "another speaker": ~self.own(speaker),
                 "no words": text == "",
                 "several kinds take its input": pl.col("kind") == _SEVERAL,
                 "no kind takes its input": pl.col("kind").is_null(),
@@ -146,6 +149,12 @@ class Instructions(Persona):
         if found:
             return found[0] if len(found) == 1 else _SEVERAL
         return self._first(lambda kind: kind.others)
+
+    @staticmethod
+    def _nobody(speaker: pl.Expr) -> pl.Expr:
+        import polars as pl
+
+        return (speaker.is_null() & (pl.col("__input__") == "")) | (speaker.str.strip_chars() == "")
 
     def _first(self, takes: Callable[[Kind], bool]) -> str | None:
         return next((name for name, kind in self.kinds.items() if takes(kind)), None)
