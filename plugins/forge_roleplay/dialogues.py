@@ -20,7 +20,8 @@ class Dialogues(Persona):
     """Make ``id, source, kind, passage, system, conversation`` of what `text.dialogue` gives.
 
     A dialogue keeps its own system prompt; one without takes the persona's. *directions* and *emoji* say whether
-    stage directions and emoji stay; turns that lose one are counted. A dialogue in which a turn has no words left is dropped.
+    stage directions and emoji stay; turns that lose one are counted. A dialogue in which a turn has no words left is
+    dropped.
     """
 
     directions: Keep = "keep"
