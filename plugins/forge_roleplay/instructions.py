@@ -86,8 +86,9 @@ class Instructions(Persona):
     pattern, so the order of the kinds means nothing. Rows whose ``speaker`` is somebody else are dropped, and lines
     of which nobody knows who says them: a row without a speaker is the character's only where it has an input, as a
     setting has.
-    ``id`` is *source* and the values of the columns *id*; *passage* names the columns that say what a row was told
-    in (a chapter's file), by which a split keeps together what belongs together; without it a row stands alone.
+    ``id`` is *source* and the values of the columns *id*, which must tell the rows apart. *passage* names the columns
+    that say what a row was told in (a chapter's file), by which a split keeps together what belongs together; without
+    it a row stands alone.
     """
 
     kinds: dict[str, Kind] = attrs.field(validator=_kinds)
@@ -125,7 +126,7 @@ class Instructions(Persona):
             pl.struct(pl.lit("assistant").alias("role"), text.alias("text")),
         ]
         key = pl.concat_str(pl.lit(f"{self.source}_"), joined(self.id))
-        return marked.select(
+        made = marked.select(
             key.alias("id"),
             pl.lit(self.source).alias("source"),
             "kind",
@@ -133,7 +134,18 @@ class Instructions(Persona):
             pl.lit(self.prompt(), dtype=pl.String).alias("system"),
             pl.concat_list(turns).alias("conversation"),
             "__dropped__",
-        )
+        ).collect()
+        self._check_ids(made.filter(pl.col("__dropped__").is_null())["id"])
+        return made.lazy()
+
+    def _check_ids(self, ids: pl.Series) -> None:
+        repeated = ids.filter(ids.is_duplicated())
+        if len(repeated):
+            named = ", ".join(f"`{name}`" for name in self.id)
+            raise forge.StepError(
+                f"{(ids == repeated[0]).sum()} rows have the id `{repeated[0]}`",
+                hint=f"`id` names {named}; add what tells the rows apart, such as the source's `file_column`",
+            )
 
     def kind_of(self, value: str) -> str | None:
         """Return the kind that takes an input; None where no kind does."""

@@ -21,6 +21,14 @@ EMPTY = "empty turn"
 UNLABELLED = "text before the first label"
 _ENDINGS = (".json", ".jsonl", ".csv", ".txt", ".parquet")
 _TWO = 2
+_MADE = ("id", "source", "topic", "system", "conversation")
+
+
+def _not_made(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for name in value:
+        if name in _MADE:
+            message = f"`{attribute.name}` names `{name}`, which the step makes itself: rename the column before it"
+            raise ValueError(message)
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +59,7 @@ class Dialogue:
     output: str = "output"
     id: tuple[str, ...] = ()
     topic: str | None = None
-    keep: tuple[str, ...] = ()
+    keep: tuple[str, ...] = attrs.field(default=(), validator=_not_made)
     roles: dict[str, str] = attrs.field(
         factory=dict, validator=deep_mapping(instance_of(str), in_(("user", "assistant", "system")))
     )
@@ -101,6 +109,24 @@ class Dialogue:
                 raise forge.StepError(
                     f"there is no column `{name}`",
                     hint=f"the table has {', '.join(f'`{column}`' for column in schema.names())}",
+                )
+
+        self._check_fields(schema[self.column])
+
+    def _check_fields(self, kind: pl.DataType) -> None:
+        """Refuse a field that the objects of no row have."""
+        import polars as pl
+
+        wanted = {"turns": ("role", "text"), "pairs": ("user", "assistant")}.get(self.form, ())
+        if not isinstance(kind, pl.List) or not isinstance(kind.inner, pl.Struct):
+            return  # rows without objects are dropped by that reason
+        there = [field.name for field in kind.inner.fields]
+        for parameter in wanted:
+            if (name := getattr(self, parameter)) not in there:
+                listed = ", ".join(f"`{field}`" for field in there)
+                raise forge.StepError(
+                    f"no object in `{self.column}` has the field `{name}`, which `{parameter}` names",
+                    hint=f"they have {listed}; {' and '.join(f'`{each}`' for each in wanted)} say which are meant",
                 )
 
     def _told(self, row: Mapping[str, Any], number: int, pattern: Any) -> tuple[Any, ...]:

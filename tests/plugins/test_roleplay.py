@@ -119,6 +119,14 @@ def test_rows_that_give_no_sample_leave_with_the_reason():
     ] == dropped
 
 
+def test_two_samples_never_have_one_id():
+    rows = [{"id": "1", "file": f"{n}.json", "speaker": who, "text": "x"} for n in (1, 2) for who in ("阿渡", "爷爷")]
+    with pytest.raises(forge.StepError, match="2 rows have the id `s_1`") as caught:
+        made(instructions(), rows)
+    assert caught.value.hint.startswith("`id` names `id`; add what tells the rows apart")
+    assert ["s_1_1", "s_2_1"] == [row["id"] for row in made(instructions(id=("file", "id")), rows)[0]]
+
+
 def test_the_persona_is_the_system_prompt(tmp_path):
     persona = file_of(tmp_path / "persona.md", "\ufeff你是{character}。\n")
     rows, _ = made(instructions(persona=persona), [{"id": "a", "text": "好。"}])

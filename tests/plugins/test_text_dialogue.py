@@ -134,6 +134,34 @@ def test_a_column_of_another_form_costs_its_rows():
     assert ["`conversation` is not of the form `turns`"] == told([{"conversation": [1, 2]}], form="turns")[1]
 
 
+@pytest.mark.parametrize(
+    ("parameters", "wrong", "parameter"),
+    [
+        ({"form": "turns", "role": "rolle"}, "rolle", "role"),
+        ({"form": "turns", "text": "value"}, "value", "text"),
+        ({"form": "pairs"}, "input", "user"),
+    ],
+)
+def test_a_field_that_no_object_has_is_told_with_those_that_are_there(parameters, wrong, parameter):
+    rows = [{"conversation": [{"role": "user", "content": "一"}, {"role": "assistant", "content": "二"}]}]
+    with pytest.raises(forge.StepError) as caught:
+        told(rows, **parameters)
+    expected = f"no object in `conversation` has the field `{wrong}`, which `{parameter}` names"
+    assert expected == caught.value.message
+    assert caught.value.hint.startswith("they have `role`, `content`; ")
+
+
+def test_a_field_that_some_objects_lack_costs_nobody_else():
+    rows = [{"conversation": [{"role": "user", "content": "一"}, {"role": "assistant", "content": "二"}]}]
+    kept, dropped = told([*rows, {"conversation": [{"rolle": "user", "content": "一"}]}], form="turns")
+    assert (1, ["unknown role"]) == (len(kept), dropped)
+
+
+def test_what_is_kept_may_not_stand_in_the_place_of_what_is_made():
+    with pytest.raises(ValueError, match="`keep` names `id`, which the step makes itself"):
+        Dialogue(form="turns", source="x", keep=("number", "id"))
+
+
 def test_a_column_that_is_not_there_is_told():
     with pytest.raises(forge.StepError, match="there is no column `turns`") as caught:
         told([{"a": 1}], form="turns", column="turns")
