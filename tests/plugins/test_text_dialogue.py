@@ -106,6 +106,16 @@ def test_text_is_split_at_labels_of_both_widths(colon):
     assert talk("一\n续", "二", "三", "四") == told([{"t": text}], form="text", column="t")[0][0]["conversation"]
 
 
+def test_lines_of_speakers_whom_nobody_knows_are_counted():
+    text = "用户：难过\n王老师：来，坐下说。\n他说：好。\nA：甲\n助手：好：的\n\n督导（女）：不够。\nDr. Wu: yes"
+    step = Dialogue(source="X", form="text", column="t")
+    made = step.transform(pl.LazyFrame({"t": [text]})).collect()
+    assert [3] == made["__tally__:line that begins like a label nobody knows, now part of a turn"].to_list()
+    more = Dialogue(source="X", form="text", column="t", labels=("用户", "助手", "王老师", "督导", "Dr. Wu"))
+    made = more.transform(pl.LazyFrame({"t": [text]})).collect()
+    assert [0] == made["__tally__:line that begins like a label nobody knows, now part of a turn"].to_list()
+
+
 def test_a_label_may_stand_on_its_own_line():
     text = "来访者：\n我睡不着。\n\n咨询师：\n多久了？\n"
     assert talk("我睡不着。", "多久了？") == told([{"t": text}], form="text", column="t")[0][0]["conversation"]
