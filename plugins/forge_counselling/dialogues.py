@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import forge
-from forge_counselling.records import Broken
+from forge_counselling.records import Broken, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ _BATCH = 4096  # files
 class CPsyCounD:
     """Read CPsyCounD dialogues: one ``.txt`` file each, a labelled turn a line, unlabelled lines carried on.
 
-    Line ends may be CRLF, LF or CR, a byte order mark is passed over.
+    Line ends may be CRLF, LF or CR, texts UTF-8, UTF-16 with its mark, or GB18030.
     """
 
     path: forge.Files
@@ -36,7 +36,7 @@ class CPsyCounD:
 
 @attrs.frozen
 class CPsyCounE:
-    """Read CPsyCounE dialogues: ``<topic>/<n>.json``, each a JSON list of labelled turns."""
+    """Read CPsyCounE dialogues: ``<topic>/<n>.json``, each a JSON list of labelled turns, encoded as CPsyCounD's."""
 
     path: forge.Files
     most_rejects: float = forge.most_rejects()
@@ -64,11 +64,11 @@ def _batches(
 
 
 def _text(file: forge.File) -> str:
-    data = file.read_bytes()
+    text = decoded(file.read_bytes())
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Broken("not UTF-8", data[: error.start].decode("utf-8", "replace")) from None
+        text.encode()
+    except UnicodeEncodeError:
+        raise Broken("broken characters", text[:320]) from None
     if not text.strip():
         raise Broken("empty file")
     return text

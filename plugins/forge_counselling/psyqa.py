@@ -42,8 +42,9 @@ class PsyQA:
     Both layouts may be mixed, in one file too: ``question/description/keywords/answers[answer_text]`` and
     ``title/content/tags/answers[content, likes]``. Likes may be numbers, texts such as ``12赞``, ``1.2k`` and ``3万``,
     null, or missing, which counts as 0. A number where a text belongs is taken as its text; of a key that stands twice
-    in an object the first counts. A list that Polars can read as it is takes the fast way, any other is read record
-    by record, and only the broken records are rejected.
+    in an object the first counts, for so Polars reads it. A record whose answers have their text in another field is
+    rejected. Files are UTF-8, UTF-16 with its mark, or GB18030. A list that Polars can read as it is takes the fast
+    way, any other is read record by record, and only the broken records are rejected.
     """
 
     path: forge.Files
@@ -80,7 +81,7 @@ def _read_file(file: forge.File) -> tuple[pl.DataFrame, list[forge.Reject]]:
     unknown = pl.all_horizontal(pl.col(name).is_null() for name in _FIELDS)
     rejects += [forge.Reject(file.name, _NOTHING_KNOWN, index) for index in frame.filter(unknown)["index"]]
     rejects.sort(key=lambda reject: reject.index or 0)
-    return _shape(frame.filter(~unknown), PurePosixPath(file.name).stem), rejects
+    return _shape(frame.filter(~unknown), str(PurePosixPath(file.name).with_suffix(""))), rejects
 
 
 def _schema() -> dict[str, Any]:
@@ -98,9 +99,24 @@ def _clean_list(file: forge.File) -> pl.DataFrame | None:
     if not _may_be_clean(file):
         return None
     try:
-        return pl.read_json(file.path, schema=_schema())
+        frame = pl.read_json(file.path, schema=_schema())
     except pl.exceptions.PolarsError:
         return None
+    return None if _lacks_texts(frame) else frame
+
+
+def _lacks_texts(frame: pl.DataFrame) -> bool:
+    """Say whether no answer of some record has a text, which may then stand in a field that nobody knows."""
+    import polars as pl
+
+    def textless(answer: pl.Expr) -> pl.Expr:
+        return pl.all_horizontal(answer.struct.field(name).is_null() for name in _ANSWER_TEXTS[:2])
+
+    answers = frame.select(pl.col("answers").explode(empty_as_null=False, keep_nulls=False))
+    if not answers.select(textless(pl.col("answers")).any()).item():
+        return False  # looked at first: it costs next to nothing
+    without = pl.col("answers").list.eval(textless(pl.element())).list.all() & (pl.col("answers").list.len() > 0)
+    return bool(frame.select(without.any()).item())
 
 
 def _may_be_clean(file: forge.File) -> bool:
@@ -129,6 +145,10 @@ def _plain(record: Any) -> dict[str, Any]:
         raise Broken("`answers` is not a list", record)
     row["tags"] = None if tags is None else [_text({"tags": tag}, "tags") for tag in tags]
     row["answers"] = None if answers is None else [_answer(answer) for answer in answers]
+    names = sorted({name for answer in answers or () if answer for name in answer})
+    if set(names) - {*_ANSWER_TEXTS} and not set(names) & {*_ANSWER_TEXTS[:2]}:
+        listed = ", ".join(f"`{name}`" for name in names)
+        raise Broken(f"answers without `content` or `answer_text`, they have {listed}", record)
     return row
 
 

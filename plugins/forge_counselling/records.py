@@ -1,7 +1,8 @@
-"""Read JSON records one by one, past the ones that are broken."""
+"""Read texts in the encoding that they are in, and JSON records one by one, past the ones that are broken."""
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 _BLANK = re.compile(r"[\s,]*")
 _NEXT_OBJECT = re.compile(r"[,\n\]}]\s*(?=\{\s*\")")
 _EXCERPT = 80  # characters
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 class Broken(Exception):
@@ -24,6 +26,31 @@ class Broken(Exception):
         self.excerpt = " ".join(text[: 4 * _EXCERPT].split())[:_EXCERPT].encode(errors="replace").decode()
 
 
+def decoded(data: bytes) -> str:
+    """Return the text of *data*: by its byte order mark, else as UTF-8, else as GB18030, which holds GBK and GB2312.
+
+    Bytes that are damaged stay as lone surrogates, so that only the records that hold them need to be rejected.
+    """
+    marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    for name in [marked] if marked else ["utf-8", "gb18030"]:
+        try:
+            text = data.decode(name)
+        except UnicodeDecodeError:
+            if name == "utf-8" and _is_damaged_utf8(data):
+                break  # much of it would decode as GB18030 too, to nonsense
+            continue
+        return text
+    return data.decode("utf-8-sig", "surrogateescape")
+
+
+def _is_damaged_utf8(data: bytes) -> bool:
+    """Say whether most letters beyond ASCII are whole in UTF-8: of real GB18030 few are."""
+    loose = data.decode("utf-8", "surrogateescape")
+    damaged = sum("\udc80" <= letter <= "\udcff" for letter in loose)
+    whole = sum(letter > "\x7f" for letter in loose) - damaged
+    return damaged * 4 <= whole
+
+
 def records(data: bytes) -> Iterator[Any]:
     """Yield what a JSON list holds, or objects one after another, with a `Broken` for each one that is damaged.
 
@@ -32,7 +59,7 @@ def records(data: bytes) -> Iterator[Any]:
     if not data.strip(b"\xef\xbb\xbf \t\r\n"):
         yield Broken("empty file")
         return
-    text = data.decode("utf-8-sig", "surrogateescape")
+    text = decoded(data)
     decoder = json.JSONDecoder(object_pairs_hook=_first_of_each)
     place = _skip(text, 0)
     if listed := text.startswith("[", place):

@@ -45,6 +45,9 @@ EMPTY_TURN = "empty turn"
 NOT_CHOSEN = "answer not chosen"
 REMARK = "stage direction"
 UNLABELLED = "text before the first label"
+STRANGE = "line that begins like a label nobody knows, now part of a turn"
+SYSTEM = "system prompt, for which unified rows have no place"
+_COUNTED = (THROWN_AWAY, EMPTY_TURN, NOT_CHOSEN, REMARK, UNLABELLED, STRANGE, SYSTEM)
 
 
 @attrs.frozen
@@ -54,7 +57,8 @@ class Unify:
     Labels are stripped, white space evened, personal data replaced by placeholders. A reply is thrown away when it is
     shorter than *least_reply* characters or says no more than one of *stock_phrases*. Of a question's answers the one
     with most likes stays, of equals the longest, of those the first. In dialogues a line without a label carries on
-    the turn before it, and turns of one role in a row are joined.
+    the turn before it, and turns of one role in a row are joined; lines that begin like a label that nobody knows are
+    counted. A dialogue's system prompt leaves, and is counted too.
     *remarks* says whether lines that are a stage direction alone, such as （一段时间后）, stay in the turn before them.
     """
 
@@ -161,7 +165,9 @@ class Unify:
             pl.lit(0, pl.Int64).alias("likes"),
             pl.lit(0, pl.Int64).alias("answers"),
         )
-        tallies = {name: pl.col(name).fill_null(0) for name in (THROWN_AWAY, EMPTY_TURN, REMARK, UNLABELLED)}
+        tallies = {name: pl.col(name).fill_null(0) for name in _COUNTED if name not in (NOT_CHOSEN, SYSTEM)}
+        if "system" in table.collect_schema():
+            tallies[SYSTEM] = (pl.col("system").fill_null("") != "").cast(pl.Int64)
         marked = forge.drop(_tallied(joined, tallies), reasons)
         return _final(marked, pl.col("topic"), pl.col("conversation"), meta)
 
@@ -176,6 +182,7 @@ class Unify:
             .with_columns(
                 roles.role(pl.col("label"), pl.col(_ROW)).alias("role"),
                 pl.col("line").str.replace(roles.LABEL, "").alias("text"),
+                (pl.col("label").is_null() & pl.col("line").str.contains(roles.UNKNOWN_LABEL)).alias("strange"),
                 (pl.lit(self.remarks == "drop") & pl.col("line").str.contains(roles.REMARK)).alias("remark"),
                 # A dialogue's first line begins a turn even without a label, so no text passes to the next dialogue.
                 (pl.col("label").is_not_null() | (pl.col(_ROW) != pl.col(_ROW).shift()).fill_null(value=True))
@@ -189,6 +196,7 @@ class Unify:
             pl.col("text").filter(~pl.col("remark")).str.join(" "),
             pl.len().alias("lines"),
             pl.col("remark").sum(),
+            pl.col("strange").sum(),
         )
         return self._judged(turns)
 
@@ -200,7 +208,13 @@ class Unify:
         turns = (
             table.select(_ROW, "__told__")
             .explode("__told__", empty_as_null=False)
-            .select(_ROW, turn.field("role"), turn.field("text"), pl.lit(0, pl.UInt32).alias("remark"))
+            .select(
+                _ROW,
+                turn.field("role"),
+                turn.field("text"),
+                pl.lit(0, pl.UInt32).alias("remark"),
+                pl.lit(0, pl.UInt32).alias("strange"),
+            )
             .filter(pl.col("role").is_in(["user", "assistant"]))
         )
         return self._judged(turns)
@@ -223,6 +237,7 @@ class Unify:
             (pl.col("left") == EMPTY_TURN).sum().cast(pl.Int64).alias(EMPTY_TURN),
             (pl.col("left") == UNLABELLED).sum().cast(pl.Int64).alias(UNLABELLED),
             pl.col("remark").sum().cast(pl.Int64).alias(REMARK),
+            pl.col("strange").filter(pl.col("role").is_not_null()).sum().cast(pl.Int64).alias(STRANGE),
             pl.col("role").is_not_null().any().alias("labelled"),
         )
         return turns.filter(pl.col("left").is_null()).select(_ROW, "role", "text"), counts
@@ -253,8 +268,7 @@ def _tallied(rows: pl.LazyFrame, counts: dict[str, pl.Expr]) -> pl.LazyFrame:
     """Tally *counts*, and 0 for the reasons that these rows can't have: all tables need the same columns."""
     import polars as pl
 
-    reasons = (THROWN_AWAY, EMPTY_TURN, NOT_CHOSEN, REMARK, UNLABELLED)
-    return forge.tally(rows, {reason: counts.get(reason, pl.lit(0, pl.Int64)) for reason in reasons})
+    return forge.tally(rows, {reason: counts.get(reason, pl.lit(0, pl.Int64)) for reason in _COUNTED})
 
 
 def _final(rows: pl.LazyFrame, topic: pl.Expr, conversation: pl.Expr, meta: pl.Expr) -> pl.LazyFrame:

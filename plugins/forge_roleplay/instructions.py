@@ -83,9 +83,12 @@ class Instructions(Persona):
 
     The text of a row is the answer; what asks for it is the instruction of its kind, and the kind is chosen by the
     column *input*. A listed input comes before a prefix, a longer prefix before a shorter one, and both before a
-    pattern, so the order of the kinds means nothing. Rows whose ``speaker`` is somebody else are dropped.
-    ``id`` is *source* and the values of the columns *id*; *passage* names the columns that say what a row was told
-    in (a chapter's file), by which a split keeps together what belongs together; without it a row stands alone.
+    pattern, so the order of the kinds means nothing. Rows whose ``speaker`` is somebody else are dropped, and lines
+    of which nobody knows who says them: a row without a speaker is the character's only where it has an input, as a
+    setting has.
+    ``id`` is *source* and the values of the columns *id*, which must tell the rows apart. *passage* names the columns
+    that say what a row was told in (a chapter's file), by which a split keeps together what belongs together; without
+    it a row stands alone.
     """
 
     kinds: dict[str, Kind] = attrs.field(validator=_kinds)
@@ -106,12 +109,13 @@ class Instructions(Persona):
         taken = {value: self.kind_of(value) for value in inputs}
         chosen = {value: name for value, name in taken.items() if name is not None}
         kind = pl.col("__input__").replace_strict(chosen, default=None, return_dtype=pl.String)
-        own = self.own(pl.col("speaker")).fill_null(value=True) if "speaker" in names else pl.lit(value=True)
+        speaker = pl.col("speaker").cast(pl.String) if "speaker" in names else pl.lit(self.character)
         text = pl.col(self.text).cast(pl.String).fill_null("").str.strip_chars()
         marked = forge.drop(
             rows.with_columns(kind.alias("kind")),
             {
-                "another speaker": ~own,
+                "no speaker": self._nobody(speaker),
+                "another speaker": ~self.own(speaker),
                 "no words": text == "",
                 "several kinds take its input": pl.col("kind") == _SEVERAL,
                 "no kind takes its input": pl.col("kind").is_null(),
@@ -122,7 +126,7 @@ class Instructions(Persona):
             pl.struct(pl.lit("assistant").alias("role"), text.alias("text")),
         ]
         key = pl.concat_str(pl.lit(f"{self.source}_"), joined(self.id))
-        return marked.select(
+        made = marked.select(
             key.alias("id"),
             pl.lit(self.source).alias("source"),
             "kind",
@@ -130,7 +134,18 @@ class Instructions(Persona):
             pl.lit(self.prompt(), dtype=pl.String).alias("system"),
             pl.concat_list(turns).alias("conversation"),
             "__dropped__",
-        )
+        ).collect()
+        self._check_ids(made.filter(pl.col("__dropped__").is_null())["id"])
+        return made.lazy()
+
+    def _check_ids(self, ids: pl.Series) -> None:
+        repeated = ids.filter(ids.is_duplicated())
+        if len(repeated):
+            named = ", ".join(f"`{name}`" for name in self.id)
+            raise forge.StepError(
+                f"{(ids == repeated[0]).sum()} rows have the id `{repeated[0]}`",
+                hint=f"`id` names {named}; add what tells the rows apart, such as the source's `file_column`",
+            )
 
     def kind_of(self, value: str) -> str | None:
         """Return the kind that takes an input; None where no kind does."""
@@ -146,6 +161,12 @@ class Instructions(Persona):
         if found:
             return found[0] if len(found) == 1 else _SEVERAL
         return self._first(lambda kind: kind.others)
+
+    @staticmethod
+    def _nobody(speaker: pl.Expr) -> pl.Expr:
+        import polars as pl
+
+        return (speaker.is_null() & (pl.col("__input__") == "")) | (speaker.str.strip_chars() == "")
 
     def _first(self, takes: Callable[[Kind], bool]) -> str | None:
         return next((name for name, kind in self.kinds.items() if takes(kind)), None)

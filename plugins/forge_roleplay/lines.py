@@ -9,7 +9,7 @@ import attrs
 from attrs.validators import min_len
 
 import forge
-from forge_roleplay.cleaning import Keep, cleaned
+from forge_roleplay.cleaning import Keep, cleaned, lines_losing
 from forge_roleplay.persona import need
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _NAME = r"^[^\S\n]*([^\s：:][^：:\n]{0,39}?)[^\S\n]*[：:][^\S\n]*(?:\n|(.))"
 """A name of at most 40 characters at the start, a colon of either width, and the speech on this line or the next."""
+
+_NUMBERS = r"^[^：:\n]*\d[：:]\d"
+"""Digits on both sides of the first colon: `12:30`, `3:16`."""
 
 
 def _is_pattern(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
@@ -32,7 +35,8 @@ def _is_pattern(_instance: object, attribute: attrs.Attribute[Any], value: tuple
 class Speakers:
     """Part speeches (``NAME:`` on a line of its own or before the words) into the columns ``speaker`` and ``text``.
 
-    *column* holds a speech a row, as `files.text` gives them with ``each = "paragraph"``; one without a name leaves.
+    *column* holds a speech a row, as `files.text` gives them with ``each = "paragraph"``; one without a name leaves,
+    and a colon between two digits (``12:30``) ends no name.
     """
 
     column: str = attrs.field(default="text", validator=min_len(1))
@@ -43,7 +47,8 @@ class Speakers:
 
         need(rows, [self.column])
         speech = pl.col(self.column)
-        speaker = speech.str.extract(_NAME, 1).str.strip_chars()
+        named = pl.when(~speech.str.contains(_NUMBERS)).then(speech)
+        speaker = named.str.extract(_NAME, 1).str.strip_chars()
         said = speech.str.replace(_NAME, "$2").str.strip_chars()
         marked = forge.drop(rows, {"no name before the speech": speaker.is_null()})
         return marked.with_columns(speaker.alias("speaker"), said.alias("text"))
@@ -53,7 +58,8 @@ class Speakers:
 class Lines:
     """Clean lines ``text``: one blank for tabs and runs of blanks; lines in which nothing is left are dropped.
 
-    *directions* and *emoji* say whether stage directions (``（叹气）``, ``*sighs*``) and emoji stay. A line of
+    *directions* and *emoji* say whether stage directions (``（叹气）``, ``*sighs*``) and emoji stay; lines that lose
+    one are counted. A line of
     *character* in which one of the regular expressions *foreign* is found was said by somebody else and is dropped:
     extraction by a model or a rule puts some lines into the wrong mouth, those that call the character by name first
     of all (``^悟空[，！]``).
@@ -76,7 +82,8 @@ class Lines:
 
         names = need(rows, ["text", "speaker"] if self.foreign else ["text"])
         text = cleaned(pl.col("text").cast(pl.String), directions=self.directions, emoji=self.emoji)
-        rows = rows.with_columns(text)
+        lost = pl.col("text").cast(pl.String)
+        rows = forge.tally(rows, lines_losing(lost, directions=self.directions, emoji=self.emoji)).with_columns(text)
         if "speaker" in names:
             rows = rows.with_columns(pl.col("speaker").cast(pl.String).str.strip_chars())
         reasons = {"no words": pl.col("text") == ""}

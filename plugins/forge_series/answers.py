@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from forge_series.spelled import respelled
+
 if TYPE_CHECKING:
     from forge_series.points import Rows
 
@@ -24,7 +26,7 @@ def objects_of(answer: str) -> list[dict[str, Any]]:
     """Return the JSON objects of *answer*: one, several one after another or joined by commas, or a list of them."""
     fenced = _FENCE.match(answer)
     text = (fenced[1] if fenced else answer).strip()
-    decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+    decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_each_once)
     found: list[Any] = []
     place = 0
     while place < len(text):
@@ -42,6 +44,13 @@ def objects_of(answer: str) -> list[dict[str, Any]]:
 
 def _finite(written: str) -> float:
     return number if math.isfinite(number := float(written)) else _refuse(written)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise UnusableAnswer("answer with a key that stands twice in an object")
+    return found
 
 
 def _refuse(constant: str) -> float:
@@ -101,12 +110,10 @@ def _whole(value: Any) -> bool:
 
 def rewritten(entry: dict[str, Any], key: str, old: tuple[int, int], new: tuple[int, int]) -> dict[str, Any]:
     """Return *entry* with its interval moved, in its texts too where they spell out both ends (``[218,280]``)."""
-    spelled = re.compile(rf"(?<![\d.]){old[0]}([^\d.]{{1,5}}){old[1]}(?![\d.]*\d)")
-
-    def moved(value: Any) -> Any:
-        return spelled.sub(rf"{new[0]}\g<1>{new[1]}", value) if isinstance(value, str) else value
-
-    return {name: list(new) if name == key else moved(value) for name, value in entry.items()}
+    return {
+        name: list(new) if name == key else respelled(value, old, new) if isinstance(value, str) else value
+        for name, value in entry.items()
+    }
 
 
 @attrs.define

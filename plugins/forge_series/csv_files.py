@@ -44,7 +44,7 @@ class CsvSeries:
     strftime's words, else it is guessed from the first stamp.
     *missing* says what becomes of points that are empty, NaN, infinite or no number: ``reject`` the file, ``drop`` the
     points, ``interpolate`` between their neighbours, or carry the last value ``forward``; before the first and behind
-    the last value both take the nearest. They are counted in the column ``missing``.
+    the last value both take the nearest. They are counted in the column ``missing``, and a warning sums them up.
     *reduce* does as `series.downsample` while files are read, so that whole series are never stored; a series of fewer
     than *least* points is rejected.
     Lines may end in CR alone; a file that is not UTF-8 is decoded by the first of *encodings* that fits.
@@ -59,11 +59,13 @@ class CsvSeries:
     encodings: tuple[str, ...] = attrs.field(default=("utf-8-sig", "gb18030"), validator=min_len(1))
     least: int = attrs.field(default=2, validator=ge(1))
     reduce: Downsample | None = None
+    most_rejects: float = forge.most_rejects()
 
     def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
         """Yield the series of some files together, after the rejects among them."""
         import polars as pl
 
+        holes: list[tuple[int, int, str]] = []
         for start in range(0, len(self.path), _TOGETHER):
             files = self.path[start : start + _TOGETHER]
             frame = self._alike(files)
@@ -76,8 +78,21 @@ class CsvSeries:
                     rows += found
             if rows:
                 frame = pl.concat([frame, _frame(rows)]).sort("file", maintain_order=True)
+                holes += [(row["missing"], row["rows"], row["file"]) for row in rows if row["missing"]]
             yield self.reduce.reduced(frame) if self.reduce and frame.height else frame
             run.progress(start + len(files), len(self.path))
+        if holes:
+            run.warn(self._handled(holes))
+
+    def _handled(self, holes: list[tuple[int, int, str]]) -> str:
+        """Return what became of missing points, given their number, all points and the file of each series."""
+        done = {"drop": "dropped", "interpolate": "interpolated", "forward": "filled with the value before"}
+        bad, rows, file = max(holes, key=lambda hole: hole[0] / hole[1])
+        points = sum(hole[0] for hole in holes)
+        return (
+            f"{points:,} missing points of {len(holes):,} series were {done[self.missing]}, as `missing` says; "
+            f"the greatest share in `{file}`: {bad:,} of {rows:,}"
+        )
 
     def _alike(self, files: tuple[forge.File, ...]) -> pl.DataFrame:
         """Return the rows of those *files* that are alike and without faults, read in one go."""

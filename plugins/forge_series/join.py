@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _RECORD = ("file", "index", "images", "system", "prompt", "answer")
 _SERIES = ("file", "column", "rows", "values", "low", "high")
 _EXTENSION = re.compile(r"\.(jpe?g|png|bmp|gif|webp|tiff?|svg|pdf|csv)$", re.IGNORECASE)
+_NEAR = 3
+"""Records without a series whose names are compared to all others: as many as the engine shows."""
+
 _FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
 
 
@@ -46,6 +50,7 @@ class Join:
     *rewrites* are applied to both, in order, then *images* and *files* to one side each. Names are compared in
     Unicode's composed form, and whatever their case where *fold_case* says so.
     A record whose image has no file, or several, is dropped by that reason, and every series is accounted for too.
+    The column ``looked_for`` holds the names as they were compared, of a record that is dropped what was found beside.
     Where series were sliced, a record gets a row for each window. A file with several columns gives several series.
     """
 
@@ -86,6 +91,8 @@ class Join:
             .join(per_record, on="record", how="left", maintain_order="left")
             .join(whole, on="record", how="left", maintain_order="left")
         )
+        told = _looked_for(joined.unique("record", keep="first", maintain_order=True), shown, sources)
+        joined = joined.join(told, on="record", how="left", maintain_order="left")
         return self._marked(joined, sources, set(shown["key"]))
 
     def _marked(self, joined: pl.DataFrame, sources: pl.DataFrame, asked: set[str]) -> pl.LazyFrame:
@@ -105,12 +112,14 @@ class Join:
         )
         left = sources.lazy().select(
             pl.col("file", "window"),
+            pl.col("key").alias("looked_for"),
             pl.when(pl.col("key").is_in(list(asked)))
             .then(pl.lit("series, now beside its records"))
             .otherwise(pl.lit("series that no record shows"))
             .alias("__why__"),
         )
-        everything = pl.concat([records.select(*_RECORD, "window", "series", "__why__"), left], how="diagonal")
+        columns = (*_RECORD[:2], "looked_for", *_RECORD[2:], "window", "series", "__why__")  # the first are in examples
+        everything = pl.concat([records.select(columns), left], how="diagonal")
         reasons = (
             "image without a series",
             "image with several files",
@@ -129,3 +138,31 @@ class Join:
         for rewrite in (*self.rewrites, *own):
             key = re.sub(rewrite.pattern, rewrite.to, key)
         return key.casefold() if self.fold_case else key
+
+
+def _looked_for(records: pl.DataFrame, shown: pl.DataFrame, sources: pl.DataFrame) -> pl.DataFrame:
+    """Return for each record the names that it looked for, with near ones or all files where it found no one file."""
+    import polars as pl
+
+    wanted = shown.group_by("record", maintain_order=True).agg(pl.col("key").unique(maintain_order=True))
+    told = wanted.select("record", pl.col("key").list.join(", ").alias("looked_for"))
+    wrong = records.filter(pl.col("lacking") | (pl.col("most_files") > 1)).select("record", "lacking")
+    if not wrong.height:
+        return told
+    found = sources.group_by("key", maintain_order=True).agg(pl.col("file").unique(maintain_order=True))
+    files = dict(found.iter_rows())
+    said: list[str] = []
+    near = _NEAR
+    for lacking, names in wrong.join(wanted, on="record", maintain_order="left").select("lacking", "key").iter_rows():
+        said.append("; ".join(_beside(name, files, near=lacking and near > 0) for name in names))
+        near -= lacking
+    better = wrong.select("record", pl.Series("better", said, dtype=pl.String))
+    told = told.join(better, on="record", how="left", maintain_order="left")
+    return told.select("record", pl.coalesce("better", "looked_for").alias("looked_for"))
+
+
+def _beside(name: str, files: Mapping[str, list[str]], *, near: bool) -> str:
+    if name in files:
+        return f"`{name}` in {', '.join(files[name])}" if len(files[name]) > 1 else f"`{name}`"
+    alike = difflib.get_close_matches(name, files, n=2) if near else []
+    return f"no `{name}`" + (f", near {' and '.join(f'`{other}`' for other in alike)}" if alike else "")

@@ -37,6 +37,7 @@ class Records:
 
     path: forge.Files
     encodings: tuple[str, ...] = attrs.field(default=("utf-8-sig", "gb18030"), validator=min_len(1))
+    most_rejects: float = forge.most_rejects()
 
     def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
         """Yield one table ``file, index, images, system, prompt, answer`` a file, after the file's rejects."""

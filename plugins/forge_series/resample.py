@@ -21,6 +21,8 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w":
 _EMPTY = "no points with a time stamp"
 _GAP = "a gap in the stamps"
 _BACK = "stamp before the last one"
+_SORTED = "point put where its stamp belongs"
+_FILLED = "point filled into a gap"
 _REPEATED = "stamp that stands twice"
 _NEVER = "stamp that its time zone skips"
 
@@ -47,6 +49,7 @@ class Resample:
     says what stands at a tick without any: ``interpolate`` between its neighbours, carry the last value ``forward``,
     ``drop`` the series, or an ``error``.
     Rows of the file that a point stands for are remembered, so intervals in rows stay right.
+    Points that were filled in, sorted, dropped or made one are counted; the column ``filled`` has the first by series.
     """
 
     frequency: str = attrs.field(validator=matches_re(r"([1-9][0-9]*(us|ms|s|m|h|d|w))+"))
@@ -68,11 +71,12 @@ class Resample:
         kept = frame.drop(POINTS)
         for found in (ticks, never, back, repeated):
             kept = kept.join(found, on=_ROW, how="left", maintain_order="left")
-        counts = (_NEVER, _BACK, _REPEATED)
+        counts = (_NEVER, _SORTED if self.backward == "sort" else _BACK, _REPEATED)
         ordered = kept.select(*schema(), pl.col("filled").fill_null(0), pl.col(*counts).fill_null(0))
         no_points, gap = pl.col("values").is_null(), (pl.col("filled") > 0) & pl.lit(self.gaps == "drop")
         marked = forge.drop(ordered.lazy(), {_EMPTY: no_points, _GAP: gap})
-        return forge.tally(marked, {what: pl.col(what) for what in counts}).drop(counts)
+        filled = pl.col("filled") if self.gaps != "drop" else pl.lit(0)
+        return forge.tally(marked, {_FILLED: filled, **{what: pl.col(what) for what in counts}}).drop(counts)
 
     def _points(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return a row a point, its stamp in the declared time zone, and how many stamps that zone never had."""
@@ -106,7 +110,7 @@ class Resample:
             raise _stamp_error("goes back", late, frame, "`backward` takes `sort` or `drop`")
         if self.backward == "drop":
             return points.filter(~back), _counted(late, _BACK)
-        return points.sort(_ROW, "stamps", maintain_order=True), _counted(late.clear(), _BACK)
+        return points.sort(_ROW, "stamps", maintain_order=True), _counted(late, _SORTED)
 
     def _single(self, points: pl.DataFrame, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return one point a stamp."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from attrs.validators import deep_mapping, in_, instance_of, min_len
 
 import forge
-from forge_text.roles import is_letter, label_pattern, roles_of
+from forge_text.roles import UNKNOWN_LABEL, is_letter, label_pattern, roles_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,11 +17,21 @@ if TYPE_CHECKING:
     import polars as pl
 
     Turn = tuple[str, str]
+    Told = tuple[str, list[Turn], int, int]
 
 EMPTY = "empty turn"
 UNLABELLED = "text before the first label"
+STRANGE = "line that begins like a label nobody knows, now part of a turn"
 _ENDINGS = (".json", ".jsonl", ".csv", ".txt", ".parquet")
 _TWO = 2
+_MADE = ("id", "source", "topic", "system", "conversation")
+
+
+def _not_made(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for name in value:
+        if name in _MADE:
+            message = f"`{attribute.name}` names `{name}`, which the step makes itself: rename the column before it"
+            raise ValueError(message)
 
 
 @attrs.frozen(kw_only=True)
@@ -32,8 +43,9 @@ class Dialogue:
     *instruction*, *input* and *output* are the last pair, *column* is the list of the pairs before it.
     ``lines``: a list of texts, each with a label (``来访者：``). ``text``: one text with labels at the starts of lines,
     *inline* behind any blank too. Roles are known by many names, *roles* adds others; *labels* are those that count in
-    texts. A row with a role that nobody knows is dropped, or only its *unknown* turns are. Turns of one role in a row
-    are joined, or with ``repeated = "drop"`` their row is dropped.
+    texts. A row with a role that nobody knows is dropped, or only its *unknown* turns are; in texts a line that begins
+    like a label that nobody knows belongs to the turn before it, and is counted. Turns of one role in a row are joined,
+    or with ``repeated = "drop"`` their row is dropped.
     A row whose dialogue another one begins with is dropped: sets that tell a dialogue pair by pair hold it many times.
     *system* may be a column too. ``id`` is *source* and the values of the columns *id*; the columns *keep* are kept.
     """
@@ -51,7 +63,7 @@ class Dialogue:
     output: str = "output"
     id: tuple[str, ...] = ()
     topic: str | None = None
-    keep: tuple[str, ...] = ()
+    keep: tuple[str, ...] = attrs.field(default=(), validator=_not_made)
     roles: dict[str, str] = attrs.field(
         factory=dict, validator=deep_mapping(instance_of(str), in_(("user", "assistant", "system")))
     )
@@ -79,6 +91,7 @@ class Dialogue:
             "__problem__": pl.String,
             "__empty__": pl.Int64,
             "__before__": pl.Int64,
+            "__strange__": pl.Int64,
         }
         made = pl.DataFrame(told, schema=schema, orient="row")
         made = made.with_columns(table[name] for name in self.keep)
@@ -91,8 +104,9 @@ class Dialogue:
             for reason in made["__problem__"].drop_nulls().unique(maintain_order=True)
         }
         reasons["told whole by another row"] = pl.col("__contained__")
-        counted = forge.tally(made.lazy(), {EMPTY: pl.col("__empty__"), UNLABELLED: pl.col("__before__")})
-        return forge.drop(counted, reasons).drop("__problem__", "__empty__", "__before__", "__contained__")
+        counts = {EMPTY: "__empty__", UNLABELLED: "__before__", STRANGE: "__strange__"}
+        counted = forge.tally(made.lazy(), {reason: pl.col(name) for reason, name in counts.items()})
+        return forge.drop(counted, reasons).drop("__problem__", *counts.values(), "__contained__")
 
     def _check(self, schema: pl.Schema) -> None:
         wanted = [self.column] if self.form != "history" else [self.instruction, self.output, self.column]
@@ -103,13 +117,31 @@ class Dialogue:
                     hint=f"the table has {', '.join(f'`{column}`' for column in schema.names())}",
                 )
 
+        self._check_fields(schema[self.column])
+
+    def _check_fields(self, kind: pl.DataType) -> None:
+        """Refuse a field that the objects of no row have."""
+        import polars as pl
+
+        wanted = {"turns": ("role", "text"), "pairs": ("user", "assistant")}.get(self.form, ())
+        if not isinstance(kind, pl.List) or not isinstance(kind.inner, pl.Struct):
+            return  # rows without objects are dropped by that reason
+        there = [field.name for field in kind.inner.fields]
+        for parameter in wanted:
+            if (name := getattr(self, parameter)) not in there:
+                listed = ", ".join(f"`{field}`" for field in there)
+                raise forge.StepError(
+                    f"no object in `{self.column}` has the field `{name}`, which `{parameter}` names",
+                    hint=f"they have {listed}; {' and '.join(f'`{each}`' for each in wanted)} say which are meant",
+                )
+
     def _told(self, row: Mapping[str, Any], number: int, pattern: Any) -> tuple[Any, ...]:
         place = [_piece(row[name]) for name in self.id] or [str(number)]
         head = ("_".join([self.source, *place]), self.source, _text(row[self.topic]) if self.topic else "")
         try:
-            system, turns, before = self._turns(row, pattern)
+            system, turns, before, strange = self._turns(row, pattern)
         except (TypeError, AttributeError, ValueError):
-            return (*head, None, [], f"`{self.column}` is not of the form `{self.form}`", 0, 0)
+            return (*head, None, [], f"`{self.column}` is not of the form `{self.form}`", 0, 0, 0)
         labels = roles_of([label for label, _ in turns], self.roles)
         said: list[dict[str, str]] = []
         problem, empty = None, 0
@@ -128,36 +160,40 @@ class Dialogue:
                 said.append({"role": role, "text": text})
         if len(said) < _TWO:
             problem = problem or ("under two turns" if said else "no labelled turn")
-        return (*head, system or None, said, problem, empty, before)
+        return (*head, system or None, said, problem, empty, before, strange)
 
-    def _turns(self, row: Mapping[str, Any], pattern: Any) -> tuple[str, list[Turn], int]:
-        """Return a row's system prompt, its turns by label, and how often text stands before the first label."""
+    def _turns(self, row: Mapping[str, Any], pattern: Any) -> Told:
+        """Return a row's system prompt and its turns by label.
+
+        Behind them stands how often text is before the first label, and how many lines begin like an unknown one.
+        """
         told = row[self.column]
         own = row.get(self.system)
         system = own if isinstance(own, str) else ""
         if self.form == "turns":
-            return system, [(_text(turn[self.role]), _text(turn[self.text])) for turn in told or ()], 0
+            return system, [(_text(turn[self.role]), _text(turn[self.text])) for turn in told or ()], 0, 0
         if self.form == "pairs":
             systems = [system, *(_text(pair.get(self.system)) for pair in told or ())]
             pairs = [(_text(pair[self.user]), _text(pair[self.assistant])) for pair in told or ()]
-            return "\n".join(dict.fromkeys(filter(None, systems))), list(_alternating(pairs)), 0
+            return "\n".join(dict.fromkeys(filter(None, systems))), list(_alternating(pairs)), 0, 0
         if self.form == "history":
             asked = "\n".join(filter(None, (_text(row[self.instruction]), _text(row.get(self.input)))))
             pairs = [(_text(first), _text(second)) for first, second in told or ()]
-            return system, list(_alternating([*pairs, (asked, _text(row[self.output]))])), 0
+            return system, list(_alternating([*pairs, (asked, _text(row[self.output]))])), 0, 0
         text = "\n".join(_text(line) for line in told or ()) if self.form == "lines" else _text(told)
         return system, *_labelled(text.replace("\r\n", "\n").replace("\r", "\n"), pattern)
 
 
-def _labelled(text: str, pattern: Any) -> tuple[list[Turn], int]:
+def _labelled(text: str, pattern: Any) -> tuple[list[Turn], int, int]:
     found = list(pattern.finditer(text))
     named = [match for match in found if not is_letter(match[1])]
     found = named or found  # beside names a letter is the first of a list: `A：`
     if not found:
-        return [], 0
+        return [], 0, 0
     ends = [match.start() for match in found[1:]] + [len(text)]
     turns = [(match[1], text[match.end() : end]) for match, end in zip(found, ends, strict=True)]
-    return turns, int(bool(text[: found[0].start()].strip()))
+    strange = sum(len(re.findall(UNKNOWN_LABEL, f"-{words}")) for _, words in turns)
+    return turns, int(bool(text[: found[0].start()].strip())), strange
 
 
 def _alternating(pairs: list[tuple[str, str]]) -> Iterator[Turn]:

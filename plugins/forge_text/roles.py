@@ -85,6 +85,16 @@ _LETTERS = "".join(sorted({*_PAIRS, *_PAIRS.values()}))
 LABEL = rf"^[\s\x1c-\x1f]*((?i:{_NAMED})|[{_LETTERS}]|{_NICKNAMES}){_SUFFIX}[\s\x1c-\x1f]*[：:][\s\x1c-\x1f]*"
 """A label with whom it plays or a number behind it, and a colon of either width; the group is the label alone."""
 
+_HAN = r"[\u4e00-\u9fff]"
+_NAMES_END = "[^\x00-\u4dff\ua000-\U0010ffff说道问答如是想为叫讲成了有下上里面中点]"
+"""A Chinese letter but for those that end words before a colon: `他说：`, `比如：`."""
+
+UNKNOWN_LABEL = (
+    rf"(?m)^[^\S\n]*(?:{_HAN}{{0,5}}{_NAMES_END}|[A-Za-z][A-Za-z .'-]{{1,15}})"
+    r"(?:（[^）\n]*）|\([^)\n]*\)|[0-9]{1,2})?[^\S\n]*[：:]"
+)
+"""What looks like a label at the start of a line: a short name, perhaps whom it plays, a colon of either width."""
+
 REMARK = r"^[\s\x1c-\x1f]*[（(【\[][^）)】\]]*[）)】\]][\s\x1c-\x1f]*$"
 """A line that is nothing but a stage direction."""
 

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+import attrs
 import pytest
 
-from forge.plugin.discovery import installed
+from forge.plugin.discovery import Registry, installed
 from forge.testing import check_plugin
 
 OURS = (
@@ -78,6 +79,14 @@ def test_every_first_party_plugin_is_checked():
         name.partition(".")[0] for name, module in installed().items() if module.partition(".")[0].startswith("forge_")
     }
     assert set(OURS) == ours
+
+
+def test_every_source_of_rows_lets_a_manifest_set_the_bound_on_its_rejects():
+    registry = Registry()
+    types = [one for namespace in OURS for one in registry.plugin(namespace).types.values()]
+    sources = [one for one in types if (one.kind, one.verb) == ("source", "read")]
+    assert {"files.csv", "series.csv", "series.records"} <= {one.use for one in sources}
+    assert [] == [one.use for one in sources if "most_rejects" not in attrs.fields_dict(one.cls)]
 
 
 @pytest.fixture

@@ -279,11 +279,41 @@ def test_dialogue_lines_are_kept_whatever_the_line_end(tmp_path):
     ]
 
 
-def test_a_dialogue_that_is_no_utf8_or_empty_is_rejected_by_name(tmp_path):
-    files = {"a.txt": "来访者：你好".encode("gb18030"), "b.txt": b" \r\n", "c.txt": "来访者：一"}
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
+def test_encodings_are_found(tmp_path, encoding):
+    talk = "来访者：你好\n心理咨询师：你好，请坐。"
+    files = {"a.txt": talk.encode(encoding)}
+    table, rejects = read(CPsyCounD, tmp_path / "d", "*.txt", files)
+    assert ([talk.split("\n")], []) == (table["lines"].to_list(), rejects)
+    files = {"T/1.json": json.dumps(talk.split("\n"), ensure_ascii=False).encode(encoding)}
+    table, rejects = read(CPsyCounE, tmp_path / "e", "*/*.json", files)
+    assert ([talk.split("\n")], []) == (table["lines"].to_list(), rejects)
+    text = json.dumps([PUBLISHED, DESIGNED], ensure_ascii=False)
+    assert questions(tmp_path, text) == questions(tmp_path, text.encode(encoding))
+
+
+def test_an_answer_under_another_name_rejects_its_question_with_the_names_that_are_there(tmp_path):
+    wrong = {**DESIGNED, "answers": [{"text": "答", "score": 3}]}
+    blank = {**DESIGNED, "answers": [{"content": None, "score": 3}, None, {}]}
+    rows, rejects = questions(tmp_path, [DESIGNED, wrong, blank])
+    assert ["PsyQA_8", "PsyQA_8"] == [row["id"] for row in rows]
+    assert [(2, "answers without `content` or `answer_text`, they have `score`, `text`")] == rejects
+
+
+def test_questions_of_files_of_one_name_in_two_folders_have_ids_of_their_own(tmp_path):
+    files = {f"{name}.json": json.dumps([{"title": "题"}]) for name in ("data", "a/data", "b/data")}
+    table, _ = read(PsyQA, tmp_path, "**/*.json", files)
+    assert {"PsyQA_data_1", "PsyQA_a/data_1", "PsyQA_b/data_1"} == set(table["id"])
+
+
+def test_a_dialogue_that_is_damaged_or_empty_is_rejected_by_name(tmp_path):
+    files = {"a.txt": "来访者：你好".encode() + b"\xff", "b.txt": b" \r\n", "c.txt": "来访者：一"}
     table, rejects = read(CPsyCounD, tmp_path, "*.txt", files)
     assert table["id"].to_list() == ["CPsyCounD_c"]
-    assert [(reject.where, reject.reason) for reject in rejects] == [("a.txt", "not UTF-8"), ("b.txt", "empty file")]
+    assert [(reject.where, reject.reason) for reject in rejects] == [
+        ("a.txt", "broken characters"),
+        ("b.txt", "empty file"),
+    ]
 
 
 def test_the_topic_is_the_folder_with_its_blanks_and_signs(tmp_path):

@@ -147,6 +147,28 @@ def test_text_before_the_first_label_is_left_out_and_counted():
     assert tallies(table) == {"text before the first label": 2}
 
 
+def test_lines_of_speakers_whom_nobody_knows_are_counted():
+    lines = (
+        "来访者：我很难过。",
+        "王老师：来，坐下说。",
+        "他说：好。",
+        f"咨询师：{LONG}",
+        "督导（女）：这里共情不够。",
+    )
+    table = unify(dialogue("旁白：夜里", *lines), question((LONG, 1)))
+    strange = "line that begins like a label nobody knows, now part of a turn"
+    assert {strange: 2, "text before the first label": 1} == tallies(table)
+
+
+def test_system_prompts_leave_and_are_counted():
+    said = [{"role": "user", "text": "你好"}, {"role": "assistant", "text": LONG}]
+    told = [
+        {"id": str(n), "source": "s", "topic": "", "system": system, "conversation": said}
+        for n, system in enumerate(["你是咨询师", "", None])
+    ]
+    assert {"system prompt, for which unified rows have no place": 1} == tallies(unify(pl.LazyFrame(told)))
+
+
 def test_no_text_passes_from_one_dialogue_to_the_next():
     both = pl.concat(
         [

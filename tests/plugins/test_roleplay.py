@@ -46,6 +46,11 @@ def turns(row):
     return [f"{turn['role'][0]}:{turn['text']}" for turn in row["conversation"]]
 
 
+def tallies(table):
+    """Return what a step counted inside of rows."""
+    return {name.partition(":")[2]: table[name].sum() for name in table.columns if name.startswith("__tally__:")}
+
+
 def file_of(path: Path, text: str) -> forge.File:
     path.write_text(text, encoding="utf-8")
     return forge.File(path.name, path)
@@ -99,6 +104,8 @@ def test_rows_that_give_no_sample_leave_with_the_reason():
         {"id": "5", "speaker": " 阿渡\t", "input": "a", "text": "x"},
         {"id": "6", "speaker": "小渡", "input": "b", "text": "x"},
         {"id": "7", "speaker": None, "input": "b", "text": "x"},
+        {"id": "8", "speaker": None, "input": None, "text": "谁？"},
+        {"id": "9", "speaker": " ", "input": "b", "text": "x"},
     ]
     kept, dropped = made(instructions(kinds=kinds, aliases=("小渡",)), rows)
     assert ["s_5", "s_6", "s_7"] == [row["id"] for row in kept]
@@ -107,7 +114,17 @@ def test_rows_that_give_no_sample_leave_with_the_reason():
         "no words",
         "several kinds take its input",
         "no kind takes its input",
+        "no speaker",
+        "no speaker",
     ] == dropped
+
+
+def test_two_samples_never_have_one_id():
+    rows = [{"id": "1", "file": f"{n}.json", "speaker": who, "text": "x"} for n in (1, 2) for who in ("阿渡", "爷爷")]
+    with pytest.raises(forge.StepError, match="2 rows have the id `s_1`") as caught:
+        made(instructions(), rows)
+    assert caught.value.hint.startswith("`id` names `id`; add what tells the rows apart")
+    assert ["s_1_1", "s_2_1"] == [row["id"] for row in made(instructions(id=("file", "id")), rows)[0]]
 
 
 def test_the_persona_is_the_system_prompt(tmp_path):
@@ -205,13 +222,24 @@ def test_a_scene_that_is_too_short_leaves_whole():
 
 
 def test_tabs_stage_directions_and_emoji_are_cleaned_as_declared():
-    texts = pl.Series("t", ["（叹气）好\t \t吧😄。 ", "*sighs* well [aside] 👩‍🚀🇨🇳 3 # ©", "a\r\n \n b", None])
+    texts = pl.Series("t", ["（叹气）好\t \t吧😄。 ", "*sighs* well [aside] 👩‍🚀🇨🇳 3 # ©", "a\r\n \n b", None, "2*3*4"])
 
     def clean(directions, emoji):
         return pl.select(cleaned(pl.lit(texts), directions=directions, emoji=emoji)).to_series().to_list()
 
-    assert ["（叹气）好 吧😄。", "*sighs* well [aside] 👩‍🚀🇨🇳 3 # ©", "a\nb", ""] == clean("keep", "keep")
-    assert ["好 吧。", "well 3 # ©", "a\nb", ""] == clean("drop", "drop")
+    assert ["（叹气）好 吧😄。", "*sighs* well [aside] 👩‍🚀🇨🇳 3 # ©", "a\nb", "", "2*3*4"] == clean("keep", "keep")
+    assert ["好 吧。", "well 3 # ©", "a\nb", "", "2*3*4"] == clean("drop", "drop")
+
+
+def test_lines_and_turns_that_lose_something_are_counted():
+    texts = ["我知道[1]了*笑*", "好😄（点头）", "好", None]
+    done = Lines(directions="drop", emoji="drop").transform(pl.LazyFrame({"text": texts})).collect()
+    assert {"line without its stage directions": 2, "line without its emoji": 1} == tallies(done)
+    assert {} == tallies(Lines().transform(pl.LazyFrame({"text": texts})).collect())
+    said = [{"role": "user", "text": "嗨😄"}, {"role": "assistant", "text": "（笑）在😄"}]
+    rows = pl.LazyFrame([{"id": "a", "source": "p", "conversation": said}])
+    done = Dialogues(character="阿渡", directions="drop", emoji="drop").transform(rows).collect()
+    assert {"line without its stage directions": 1, "line without its emoji": 2} == tallies(done)
 
 
 def test_lines_of_somebody_else_and_lines_without_words_leave():
@@ -232,11 +260,14 @@ def test_lines_of_somebody_else_and_lines_without_words_leave():
 
 def test_speeches_are_parted_into_names_and_words():
     texts = ["First Citizen:\nSpeak, speak.\nAgain: go.", "阿渡：上船。", "Dawn breaks.", "NURSE: Ay."]
+    texts += ["12:30 the clock strikes", "At 12:30 it rains", "John 3:16"]
     kept, dropped = made(Speakers(), [{"text": text} for text in texts])
     assert [("First Citizen", "Speak, speak.\nAgain: go."), ("阿渡", "上船。"), ("NURSE", "Ay.")] == [
         (row["speaker"], row["text"]) for row in kept
     ]
-    assert ["no name before the speech"] == dropped
+    assert ["no name before the speech"] * 4 == dropped
+    kept, _ = made(Speakers(), [{"text": text} for text in ("1: yes", "Guard 2: 30 men at 12:30")])
+    assert [("1", "yes"), ("Guard 2", "30 men at 12:30")] == [(row["speaker"], row["text"]) for row in kept]
 
 
 def test_dialogues_keep_their_own_prompt_and_take_the_personas_without_one():

@@ -63,6 +63,36 @@ def test_only_numbers_that_are_the_interval_are_rewritten():
     assert {"interval": [3, 4], "reason": expected} == rewritten(entry, "interval", (1, 20), (3, 4))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "区间[100,105]内", "[100, 105]", "（100～105）", "【100，105】", "100-105", "100到105", "第100到第105行",
+        "索引100和105之间", "rows 100 and 105", "from 100 to 105", "100 – 105，30-40", "100到105升高", "100-105分别",
+        "区间[100,105]时", "第3段（100-105）", "区间1-20和100-105", "区间为100，105",
+    ],
+)  # fmt: skip
+def test_an_interval_is_rewritten_however_people_spell_it(text):
+    expected = text.replace("100", "52").replace("105", "54")
+    assert expected == rewritten({"r": text}, "interval", (100, 105), (52, 54))["r"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "温度从100升到105度", "100到105度", "100-105℃", "[100,105] kPa", "100~105 kg", "100月105日", "100-105日",
+        "2024-100-105", "100:105", "100/105", "¥100-105", "值为100，105", "100、105、110", "100比105", "100到105.5",
+        "从100到105小时", "值100-105", "值为100-105",
+    ],
+)  # fmt: skip
+def test_numbers_that_only_equal_the_interval_s_are_left_alone(text):
+    assert text == rewritten({"r": text}, "interval", (100, 105), (52, 54))["r"]
+
+
+def test_an_answer_in_which_a_key_stands_twice_is_refused():
+    with pytest.raises(UnusableAnswer, match="a key that stands twice"):
+        objects_of('{"detected_anomalies": [{"interval": [1, 2], "interval": [3, 4]}]}')
+
+
 def test_records_that_cannot_be_used_are_rejected_by_their_reason(tmp_path):
     turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
     good = json.dumps({"image": "x.jpg", "conversations": turns})

@@ -81,6 +81,16 @@ def test_points_that_are_no_numbers_are_handled_by_the_declared_rule(tmp_path, b
     assert (values, low) == (rows["values"][0].to_list(), rows["low"].to_list()[0])
 
 
+def test_a_warning_sums_up_what_became_of_missing_points(tmp_path):
+    for name, text in {"a": "1\nx\nx\n4\n", "b": '1\n""\n2\n3\n', "c": "1\n2\n"}.items():
+        (tmp_path / f"{name}.csv").write_text(f"value\n{text}")
+    for missing, done in {"drop": "dropped", "interpolate": "interpolated"}.items():
+        run = forge.LocalRun(tmp_path)
+        list(CsvSeries(forge.Files.match("*.csv", tmp_path), missing=missing).read(run))
+        said = f"3 missing points of 2 series were {done}, as `missing` says; the greatest share in `a.csv`: 2 of 4"
+        assert [said] == run.messages
+
+
 def test_a_file_that_cannot_be_used_is_rejected_and_the_others_go_on(tmp_path):
     files = {
         "bad.csv": "value\n1\nx\n3\n",

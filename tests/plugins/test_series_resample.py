@@ -60,14 +60,15 @@ GAP = series(("00:00", 1.0), ("00:05", 2.0), ("00:20", 8.0))
     ("gaps", "values"), [("interpolate", [1.0, 2.0, 4.0, 6.0, 8.0]), ("forward", [1.0, 2.0, 2.0, 2.0, 8.0])]
 )
 def test_gaps_are_filled_by_the_declared_rule_and_stand_for_no_row(gaps, values):
-    rows, _ = resampled(GAP, "5m", gaps=gaps)
+    rows, counts = resampled(GAP, "5m", gaps=gaps)
+    assert {"point filled into a gap": 2} == counts.tallies
     row = rows.row(0, named=True)
     assert (values, [0, 1, 2, 2, 2], [0, 1, 1, 1, 2], 2) == (row["values"], row["low"], row["high"], row["filled"])
 
 
 def test_a_series_with_a_gap_is_dropped_where_that_is_declared():
     rows, counts = resampled(pl.concat([GAP, series(("00:00", 1.0), ("00:05", 2.0), name="b")]), "5m", gaps="drop")
-    assert (["b"], {"a gap in the stamps": 1}) == (rows["name"].to_list(), counts.drops)
+    assert (["b"], {"a gap in the stamps": 1}, {}) == (rows["name"].to_list(), counts.drops, counts.tallies)
 
 
 @pytest.mark.parametrize(("repeated", "value"), [("first", 2.0), ("last", 6.0), ("mean", 4.0)])
@@ -79,11 +80,17 @@ def test_repeated_stamps_become_one_point(repeated, value):
     assert {"stamp that stands twice": 1} == counts.tallies
 
 
-@pytest.mark.parametrize(("backward", "values"), [("sort", [1.0, 3.0, 2.0, 4.0]), ("drop", [1.0, 1.5, 2.0, 4.0])])
-def test_backward_stamps_are_handled_by_the_declared_rule(backward, values):
+@pytest.mark.parametrize(
+    ("backward", "values", "counted"),
+    [
+        ("sort", [1.0, 3.0, 2.0, 4.0], {"point put where its stamp belongs": 1}),
+        ("drop", [1.0, 1.5, 2.0, 4.0], {"stamp before the last one": 1, "point filled into a gap": 1}),
+    ],
+)
+def test_backward_stamps_are_handled_by_the_declared_rule(backward, values, counted):
     table = series(("00:00", 1.0), ("00:10", 2.0), ("00:05", 3.0), ("00:15", 4.0))
-    rows, _ = resampled(table, "5m", backward=backward)
-    assert values == rows["values"][0].to_list()
+    rows, counts = resampled(table, "5m", backward=backward)
+    assert (values, counted) == (rows["values"][0].to_list(), counts.tallies)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +149,8 @@ def test_a_wrong_clock_is_refused_at_once(name, value):
 def test_nabs_step_back_by_55_minutes_is_sorted_or_dropped():
     table = nab("realKnownCause/machine_temperature_system_failure.csv")
     rows, counts = resampled(table, "5m")
-    assert (22683, 0, {"stamp that stands twice": 12}) == (len(rows["values"][0]), rows["filled"][0], counts.tallies)
+    assert (22683, 0) == (len(rows["values"][0]), rows["filled"][0])
+    assert {"point put where its stamp belongs": 11, "stamp that stands twice": 12} == counts.tallies
     _, counts = resampled(table, "5m", backward="drop")
     assert {"stamp before the last one": 11, "stamp that stands twice": 1} == counts.tallies
     with pytest.raises(forge.StepError, match="goes back"):
@@ -151,7 +159,7 @@ def test_nabs_step_back_by_55_minutes_is_sorted_or_dropped():
 
 def test_nabs_repeated_stamps_and_the_jump_after_them_are_evened_out():
     rows, counts = resampled(nab("realAWSCloudwatch/ec2_disk_write_bytes_1ef3de.csv"), "5m")
-    assert {"stamp that stands twice": 11} == counts.tallies
+    assert {"stamp that stands twice": 11, "point filled into a gap": 12} == counts.tallies
     assert (4730, 12) == (len(rows["values"][0]), rows["filled"][0])
 
 

@@ -93,6 +93,22 @@ def test_every_record_and_every_series_is_accounted_for():
     assert (7, expected) == (done.height, reasons(done))
 
 
+def test_what_a_record_looked_for_is_told_with_what_was_found_beside():
+    records = [record(image, said()) for image in ("gdsh_second_pump1.jpg", "b.jpg", "pump2.jpg")]
+    records.append(record(["pump2.jpg", "zzz.jpg"], said()))
+    done = joined(records, table("pump2.csv", "x/b.csv", "y/b.csv"))
+    assert [
+        ("no `pump1`, near `pump2`", "image without a series"),
+        ("`b` in x/b.csv, y/b.csv", "image with several files"),
+        ("pump2", None),
+        ("`pump2`; no `zzz`", "image without a series"),
+        ("pump2", "series, now beside its records"),
+        ("b", "series, now beside its records"),
+        ("b", "series, now beside its records"),
+    ] == done.select("looked_for", "__dropped__").rows()
+    assert ["file", "index", "looked_for"] == done.columns[:3]
+
+
 def test_rewrites_apply_to_one_side_and_case_may_be_folded():
     rule = {"rewrites": (), "images": (Rewrite("^pic-(.*)$", r"\1.PV"),), "fold_case": True}
     done = joined([record("pic-ab.jpg", said())], table("AB.PV.csv"), **rule)

@@ -106,6 +106,16 @@ def test_text_is_split_at_labels_of_both_widths(colon):
     assert talk("一\n续", "二", "三", "四") == told([{"t": text}], form="text", column="t")[0][0]["conversation"]
 
 
+def test_lines_of_speakers_whom_nobody_knows_are_counted():
+    text = "用户：难过\n王老师：来，坐下说。\n他说：好。\nA：甲\n助手：好：的\n\n督导（女）：不够。\nDr. Wu: yes"
+    step = Dialogue(source="X", form="text", column="t")
+    made = step.transform(pl.LazyFrame({"t": [text]})).collect()
+    assert [3] == made["__tally__:line that begins like a label nobody knows, now part of a turn"].to_list()
+    more = Dialogue(source="X", form="text", column="t", labels=("用户", "助手", "王老师", "督导", "Dr. Wu"))
+    made = more.transform(pl.LazyFrame({"t": [text]})).collect()
+    assert [0] == made["__tally__:line that begins like a label nobody knows, now part of a turn"].to_list()
+
+
 def test_a_label_may_stand_on_its_own_line():
     text = "来访者：\n我睡不着。\n\n咨询师：\n多久了？\n"
     assert talk("我睡不着。", "多久了？") == told([{"t": text}], form="text", column="t")[0][0]["conversation"]
@@ -132,6 +142,34 @@ def test_a_row_without_a_dialogue_says_why(value, reason):
 
 def test_a_column_of_another_form_costs_its_rows():
     assert ["`conversation` is not of the form `turns`"] == told([{"conversation": [1, 2]}], form="turns")[1]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "wrong", "parameter"),
+    [
+        ({"form": "turns", "role": "rolle"}, "rolle", "role"),
+        ({"form": "turns", "text": "value"}, "value", "text"),
+        ({"form": "pairs"}, "input", "user"),
+    ],
+)
+def test_a_field_that_no_object_has_is_told_with_those_that_are_there(parameters, wrong, parameter):
+    rows = [{"conversation": [{"role": "user", "content": "一"}, {"role": "assistant", "content": "二"}]}]
+    with pytest.raises(forge.StepError) as caught:
+        told(rows, **parameters)
+    expected = f"no object in `conversation` has the field `{wrong}`, which `{parameter}` names"
+    assert expected == caught.value.message
+    assert caught.value.hint.startswith("they have `role`, `content`; ")
+
+
+def test_a_field_that_some_objects_lack_costs_nobody_else():
+    rows = [{"conversation": [{"role": "user", "content": "一"}, {"role": "assistant", "content": "二"}]}]
+    kept, dropped = told([*rows, {"conversation": [{"rolle": "user", "content": "一"}]}], form="turns")
+    assert (1, ["unknown role"]) == (len(kept), dropped)
+
+
+def test_what_is_kept_may_not_stand_in_the_place_of_what_is_made():
+    with pytest.raises(ValueError, match="`keep` names `id`, which the step makes itself"):
+        Dialogue(form="turns", source="x", keep=("number", "id"))
 
 
 def test_a_column_that_is_not_there_is_told():
