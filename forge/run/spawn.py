@@ -53,12 +53,15 @@ class Process:
             pass  # its closed output tells whoever gives it a job
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """Return the exit status, negative for a signal, or None if it still runs after *seconds*."""
+        """Return the exit status, negative for a signal, or None if it still runs after *seconds*.
+
+        What a worker has started ends with it: a step's command that ignores signals would go on beside the next build.
+        """
         deadline = None if seconds is None else time.monotonic() + seconds
         while self.status is None:
-            found, status = os.waitpid(self.pid, 0 if deadline is None else os.WNOHANG)
-            if found:
-                self.status = os.waitstatus_to_exitcode(status)
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | (0 if deadline is None else os.WNOHANG)):
+                self.signal(signal.SIGKILL)  # until it is waited for nobody else can get its number
+                self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             elif deadline is not None:
                 if time.monotonic() >= deadline:
                     return None
