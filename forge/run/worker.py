@@ -31,6 +31,7 @@ from forge.core.errors import ForgeError, StepError, StoreError
 from forge.core.files import Seen
 from forge.core.record import Record
 from forge.core.step import PREVIOUS
+from forge.plugin.bytecode import distrust_bytecode
 from forge.plugin.context import Artifact
 from forge.plugin.discovery import Registry
 from forge.plugin.fingerprint import describe, digest_data, fingerprint
@@ -129,6 +130,7 @@ class Worker:
         """Return the job's step type, found and compared with what was planned, and an instance of its class."""
         if self.registry.modules != job.modules:
             self.registry = Registry(job.modules)
+            distrust_bytecode(self.registry.packages)
         found = self.registry.find(job.use)
         self._check_code(found.cls, job)
         instance, complaints = structure(found.cls, job.spec, Path(job.root))
