@@ -23,6 +23,9 @@ _EXCERPT = 160
 _EVERY = 0.1
 """Seconds between two progress events."""
 
+_UNPRINTED = {number: f"\\x{number:02x}" for number in (*range(9), *range(11, 32), *range(127, 160))}
+"""Characters that move a terminal's cursor or change its colours, and what a warning has in their place."""
+
 
 @attrs.define
 class Ledger:
@@ -86,10 +89,11 @@ class Ledger:
 
     def log(self, message: str) -> None:
         """Write a line to the log, which is the worker's standard output."""
-        print(time.strftime("%H:%M:%S"), message, flush=True)  # noqa: T201
+        print(time.strftime("%H:%M:%S"), _sound(message), flush=True)  # noqa: T201
 
     def warn(self, message: str) -> None:
         """Write a line to the log, the record and the person's screen."""
+        message = _sound(message).translate(_UNPRINTED)
         self.log(f"warning: {message}")
         if message not in self.warnings:
             self.warnings.append(message)
@@ -125,6 +129,11 @@ class Ledger:
         kept = self.examples.setdefault(reason, [])
         if example and len(kept) < _EXAMPLES:
             kept.append(example[:_EXCERPT])
+
+
+def _sound(text: object) -> str:
+    """Return a text that can be written: halves of characters, as broken files give them, in their escaped form."""
+    return str(text).encode(errors="backslashreplace").decode()
 
 
 def is_same(known: tuple[int, ...], info: os.stat_result) -> bool:

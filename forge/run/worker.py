@@ -128,6 +128,10 @@ class Worker:
             if refused is not None:
                 return _failed(refused.message, refused.hint, None, refused.exit_code)
             return _failed(f"{type(error).__name__}: {error}", None, _plugin_traceback(error), 1)
+        except BaseException as error:  # noqa: BLE001  # what ends a process in Python: `sys.exit`, KeyboardInterrupt
+            said = f"the step raised `{type(error).__name__}{f': {error}' if str(error) else ''}`, which ends a process"
+            hint = "a step that fails raises `forge.StepError` with what is wrong"
+            return _failed(said, hint, _plugin_traceback(error), 1)
         return {"event": "done", "ran": ran}
 
     def instance(self, job: Job) -> tuple[StepType, Any]:
