@@ -82,8 +82,17 @@ class Process:
             os.close(end)
 
 
+def keep_standard() -> None:
+    """Open what is closed of the standard streams on nothing (`forge build … >&-`): a pipe would take its number."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # Python found it closed; a file gets the lowest number that is free
+            nothing = open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115  # it stays open
+            setattr(sys, name, nothing)
+
+
 def start(words: tuple[str, ...] = ("-m", "forge.run.worker")) -> Process:
     """Start a fresh Python that serves jobs."""
+    keep_standard()
     (their_in, to), (out, their_out) = os.pipe(), os.pipe()
     pid = os.posix_spawn(
         sys.executable,
@@ -99,6 +108,7 @@ def start(words: tuple[str, ...] = ("-m", "forge.run.worker")) -> Process:
 
 def fork(spares: list[Process]) -> Process:
     """Fork one more worker than *spares* from this process, which must have one thread and no heavy module."""
+    keep_standard()
     (their_in, to), (out, their_out) = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:

@@ -1,6 +1,9 @@
 """Steps that fail, and what a build makes of them."""
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,18 @@ def test_a_step_whose_process_is_killed_fails_and_the_others_are_built(toy):
         "the process that ran step `broken` was killed by signal 9 (SIGKILL)"
         == (result.steps["broken"].error["message"])
     )
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_a_build_whose_standard_streams_are_closed_is_a_build(toy, closed):
+    toy.manifest(CHAIN.replace("raw.txt", "closed.txt"))
+    toy.write("closed.txt", closed)
+    words = f"{shlex.quote(sys.executable)} -m forge build forge.toml {closed}"
+    done = subprocess.run(
+        ["sh", "-c", words], check=False, cwd=toy.root, env=toy._environment({}), stderr=subprocess.PIPE, text=True
+    )
+    assert (0, False) == (done.returncode, "Traceback" in done.stderr)
+    assert {"hit"} == set(toy.build().statuses.values())
 
 
 MISTAKES = """
