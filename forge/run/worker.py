@@ -157,6 +157,7 @@ class Worker:
         before = _signatures(instance)
         ledger = self.ledger(job, actions, beat)
         with store.staging() as staging:
+            self.send({"event": "staged", "folder": str(staging)})
             out = staging / "out"
             out.mkdir()
             if job.kind in ("check", "labeler"):
