@@ -275,7 +275,7 @@ def _folder(work: Work) -> Path:
     """Return the folder that the step was given to fill, if it still is one."""
     if not work.out.is_dir():
         how = "put a file in the place of its folder" if work.out.exists() else "took its folder away"
-        raise StepError(f"step `{work.job.step}` {how}", hint="fill the folder that it is given")
+        raise StepError(f"the step {how}", hint="fill the folder that it is given")
     return work.out
 
 

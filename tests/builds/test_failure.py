@@ -156,8 +156,8 @@ MISTAKEN = """
         ),
         ("files", "sys.exit(3)", "the step raised `SystemExit: 3`, which ends a process"),
         ("files", "raise KeyboardInterrupt", "the step raised `KeyboardInterrupt`, which ends a process"),
-        ("files", "shutil.rmtree(out)", "step `broken` took its folder away"),
-        ("files", "shutil.rmtree(out); out.write_text('x')", "step `broken` put a file in the place of its folder"),
+        ("files", "shutil.rmtree(out)", "the step took its folder away"),
+        ("files", "shutil.rmtree(out); out.write_text('x')", "the step put a file in the place of its folder"),
     ],
 )
 def test_a_plugin_author_s_mistake_is_told_in_words(toy, kind, what, message):
