@@ -99,17 +99,24 @@ class Delivery:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir() and not path.is_symlink():
                 raise StepError(f"`{path}` is a folder where step `{self.step.name}` puts a file", hint="move it away")
-            import shutil
-
-            shutil.copyfile(self.store.object_path(member.digest), temporary)
-            temporary.chmod(0o755 if member.executable else 0o644)
-            os.replace(temporary, path)
+            self._copy(member, temporary, path)
         except (FileExistsError, NotADirectoryError) as error:
             hint = "move it away, or name another `to`"
             raise StepError(f"`{path}` can't be written: a file is in the way", hint=hint) from error
         except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
             name = path.relative_to(self.root)
             hint = "the result is in the store: make room or allow it, and build again, or name another `to`"
             raise StepError(f"`{name}` can't be written: {error.strerror or error}", hint=hint) from error
+
+    def _copy(self, member: Member, temporary: Path, path: Path) -> None:
+        """Copy what the store has to *path*, whole or not at all; also Ctrl-C leaves nothing half done there."""
+        import shutil
+
+        try:
+            shutil.copyfile(self.store.object_path(member.digest), temporary)
+            temporary.chmod(0o755 if member.executable else 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise

@@ -23,6 +23,9 @@ _EXCERPT = 160
 _EVERY = 0.1
 """Seconds between two progress events."""
 
+_UNPRINTED = {number: f"\\x{number:02x}" for number in (*range(9), *range(11, 32), *range(127, 160))}
+"""Characters that move a terminal's cursor or change its colours, and what a warning has in their place."""
+
 
 @attrs.define
 class Ledger:
@@ -86,10 +89,11 @@ class Ledger:
 
     def log(self, message: str) -> None:
         """Write a line to the log, which is the worker's standard output."""
-        print(time.strftime("%H:%M:%S"), message, flush=True)  # noqa: T201
+        print(time.strftime("%H:%M:%S"), _sound(message), flush=True)  # noqa: T201
 
     def warn(self, message: str) -> None:
         """Write a line to the log, the record and the person's screen."""
+        message = _sound(message).translate(_UNPRINTED)
         self.log(f"warning: {message}")
         if message not in self.warnings:
             self.warnings.append(message)
@@ -108,8 +112,7 @@ class Ledger:
         if seen is None:
             return
         info = os.stat(target)
-        if info.st_nlink > 1 and _but_for_links(signature(info)) == _but_for_links(seen.signature):
-            # a second name moves the time of change, which says nothing about the bytes
+        if info.st_nlink > 1 and is_same(seen.signature, info):
             self.seen[str(file.path)] = seen = attrs.evolve(seen, signature=signature(info))
         self.brought[str(target)] = seen.digest, signature(info)
 
@@ -128,6 +131,19 @@ class Ledger:
             kept.append(example[:_EXCERPT])
 
 
+def _sound(text: object) -> str:
+    """Return a text that can be written: halves of characters, as broken files give them, in their escaped form."""
+    return str(text).encode(errors="backslashreplace").decode()
+
+
+def is_same(known: tuple[int, ...], info: os.stat_result) -> bool:
+    """Say whether a file that was *known* by its signature is as it was.
+
+    A second name moves the time of change, which says nothing about the bytes.
+    """
+    found = signature(info)
+    return known == found or (info.st_nlink > 1 and _but_for_links(known) == _but_for_links(found))
+
+
 def _but_for_links(found: tuple[int, ...]) -> tuple[int, ...]:
-    size, modified, _, inode, device = found
-    return size, modified, inode, device
+    return found[:2] + found[3:]

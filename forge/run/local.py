@@ -10,12 +10,14 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from forge.run import spawn
 from forge.run.room import Need, Room
+from forge.store.disk import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,10 +56,22 @@ def prepare(spares: Iterable[Process], graph: Graph) -> None:
 
 @attrs.define(eq=False)
 class _Worker:
+    """Hold a worker and its job; ``staged`` is the folder in which the job's result is being made."""
+
     process: Process
     job: Job | None = None
     need: Need = attrs.Factory(Need)
     buffer: bytes = b""
+    staged: str = ""
+
+    def hear(self, data: bytes) -> list[dict[str, Any]]:
+        """Return the events that *data* completes, but for where a result is being made, which nobody else asks."""
+        *lines, self.buffer = (self.buffer + data).split(b"\n")
+        events = [json.loads(line) for line in lines] if self.job is not None else []
+        for event in events:
+            if event["event"] == "staged":
+                self.staged = event["folder"]
+        return [event for event in events if event["event"] != "staged"]
 
 
 @attrs.define
@@ -102,11 +116,9 @@ class LocalExecutor:
             if not data:
                 found += self._died(worker)
                 continue
-            *lines, worker.buffer = (worker.buffer + data).split(b"\n")
-            for line in lines:
+            for event in worker.hear(data):
                 if worker.job is None:
                     continue
-                event = json.loads(line)
                 found.append((worker.job.key, event))
                 if event["event"] in ("done", "failed"):
                     worker.job = None
@@ -136,10 +148,10 @@ class LocalExecutor:
 
     def _hear_last(self, worker: _Worker) -> None:
         """Hear whether a worker that was told to end has said its last word: its step has left off."""
-        if select.select([worker.process.out], [], [], _LOOK)[0]:
-            *lines, worker.buffer = (worker.buffer + os.read(worker.process.out, 1 << 16)).split(b"\n")
-            if any(json.loads(line)["event"] in ("done", "failed") for line in lines):
-                worker.job = None
+        heard = select.select([worker.process.out], [], [], _LOOK)[0]
+        data = os.read(worker.process.out, 1 << 16) if heard else b""
+        if any(event["event"] in ("done", "failed") for event in worker.hear(data)):
+            worker.job = None
 
     def _start(self) -> _Worker:
         worker = _Worker(self.spares.pop(0) if self.spares else spawn.start())
@@ -166,5 +178,10 @@ class LocalExecutor:
         ]
 
     def _leave(self, worker: _Worker) -> None:
+        """Forget a worker that has ended, and remove what it has left half made."""
+        if worker.job is not None and os.path.isdir(worker.staged):
+            # what can't be removed is garbage that a collection takes
+            with suppress(OSError):
+                remove(Path(worker.staged))
         self.selector.unregister(worker.process.out)
         worker.process.close()

@@ -53,12 +53,15 @@ class Process:
             pass  # its closed output tells whoever gives it a job
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """Return the exit status, negative for a signal, or None if it still runs after *seconds*."""
+        """Return the exit status, negative for a signal, or None if it still runs after *seconds*.
+
+        What a worker has started ends with it: a step's command that ignores signals would go on beside the next build.
+        """
         deadline = None if seconds is None else time.monotonic() + seconds
         while self.status is None:
-            found, status = os.waitpid(self.pid, 0 if deadline is None else os.WNOHANG)
-            if found:
-                self.status = os.waitstatus_to_exitcode(status)
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | (0 if deadline is None else os.WNOHANG)):
+                self.signal(signal.SIGKILL)  # until it is waited for nobody else can get its number
+                self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             elif deadline is not None:
                 if time.monotonic() >= deadline:
                     return None
@@ -79,8 +82,17 @@ class Process:
             os.close(end)
 
 
+def keep_standard() -> None:
+    """Open what is closed of the standard streams on nothing (`forge build … >&-`): a pipe would take its number."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # Python found it closed; a file gets the lowest number that is free
+            nothing = open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115  # it stays open
+            setattr(sys, name, nothing)
+
+
 def start(words: tuple[str, ...] = ("-m", "forge.run.worker")) -> Process:
     """Start a fresh Python that serves jobs."""
+    keep_standard()
     (their_in, to), (out, their_out) = os.pipe(), os.pipe()
     pid = os.posix_spawn(
         sys.executable,
@@ -96,6 +108,7 @@ def start(words: tuple[str, ...] = ("-m", "forge.run.worker")) -> Process:
 
 def fork(spares: list[Process]) -> Process:
     """Fork one more worker than *spares* from this process, which must have one thread and no heavy module."""
+    keep_standard()
     (their_in, to), (out, their_out) = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -30,8 +31,6 @@ from forge.run.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import polars as pl
 
     from forge.core.artifact import Tree
@@ -73,7 +72,7 @@ def perform(work: Work) -> dict[str, int]:
     for part, count in rows.items():
         if count == 0:
             raise _no_rows(work, part)
-    if not any(work.out.iterdir()):
+    if not any(_folder(work).iterdir()):
         raise StepError(f"step `{work.job.step}` made no files")
     return rows
 
@@ -94,7 +93,7 @@ def _read(work: Work) -> dict[str, int]:
 
 def _fetch(work: Work) -> dict[str, int]:
     work.instance.fetch(work.out, work.ledger)
-    return _tables_in(work.out)
+    return _tables_in(_folder(work))
 
 
 def _transform(work: Work) -> dict[str, int]:
@@ -102,19 +101,22 @@ def _transform(work: Work) -> dict[str, int]:
     made = (
         transform_rows(work.instance, joined, work.job, work.store)
         if work.type.rowwise
-        else work.instance.transform(joined)
+        else _lazy(work, work.instance.transform(joined))
     )
     return _table(work, settle(made, work.rows_in, work.ledger, work.job.use, joined))
 
 
 def _merge(work: Work) -> dict[str, int]:
-    frame = work.instance.merge({name: a.rows() for name, a in work.inputs.items()})
+    frame = _lazy(work, work.instance.merge({name: a.rows() for name, a in work.inputs.items()}))
     return _table(work, settle(frame, work.rows_in, work.ledger, work.job.use))
 
 
 def _split(work: Work) -> dict[str, int]:
     source = next(iter(work.inputs.values())).rows()
     parts = work.instance.split(source)
+    if not isinstance(parts, Mapping):
+        raise _other_type(work, parts, "a dict of LazyFrames")
+    parts = {name: _lazy(work, frame, f" as part `{name}`") for name, frame in parts.items()}
     settled = {name: settle(frame, None, work.ledger, work.job.use) for name, frame in parts.items()}
     rows = {name: write_rows(frame, work.out / name) for name, frame in settled.items()}
     left = (work.rows_in or 0) - sum(rows.values()) - sum(work.ledger.drops.values())
@@ -126,7 +128,7 @@ def _split(work: Work) -> dict[str, int]:
 
 def _make(work: Work) -> dict[str, int]:
     work.instance.make(work.inputs, work.out, work.ledger)
-    rows = _tables_in(work.out)
+    rows = _tables_in(_folder(work))
     left = (work.rows_in or 0) - sum(rows.values()) - sum(work.ledger.drops.values())
     if rows and left > 0:
         work.ledger.drop(f"not passed on by {work.job.use}", left)
@@ -135,7 +137,8 @@ def _make(work: Work) -> dict[str, int]:
 
 def _label(work: Work) -> dict[str, int]:
     source = next(iter(work.inputs.values())).rows()
-    return _table(work, settle(work.instance.label(source), work.rows_in, work.ledger, work.job.use, source))
+    made = _lazy(work, work.instance.label(source))
+    return _table(work, settle(made, work.rows_in, work.ledger, work.job.use, source))
 
 
 def _request(work: Work) -> dict[str, int]:
@@ -159,13 +162,13 @@ def _train(work: Work) -> dict[str, int]:
 
 def _export(work: Work) -> dict[str, int]:
     work.instance.export(work.inputs, work.out, work.ledger)
-    return _tables_in(work.out)
+    return _tables_in(_folder(work))
 
 
 def _check(work: Work) -> dict[str, int]:
     findings = list(work.instance.check(work.inputs, work.out, work.ledger))
     receipt = receipt_of(work.job.use, work.instance, findings, work.inputs, work.trees)
-    receipt["evidence"] = evidence_of(work.out)
+    receipt["evidence"] = evidence_of(_folder(work))
     (work.out / RECEIPT).write_text(json.dumps(receipt, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     failed = [f for f in findings if not f.passed]
     if failed:
@@ -250,6 +253,30 @@ def _table(work: Work, frame: pl.DataFrame) -> dict[str, int]:
             json.dumps(statistics, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
         )
     return rows
+
+
+def _lazy(work: Work, made: Any, where: str = "") -> pl.LazyFrame:
+    """Return what a method made, if it is what the engine can run."""
+    import polars as pl
+
+    if isinstance(made, pl.LazyFrame):
+        return made
+    raise _other_type(work, made, "a LazyFrame", where)
+
+
+def _other_type(work: Work, made: Any, wanted: str, where: str = "") -> StepError:
+    found = f"`{type(made).__name__}`" if made is not None else "nothing"
+    hint = "`frame.lazy()` makes a LazyFrame of a DataFrame" if found == "`DataFrame`" else "look for its `return`"
+    method = f"`{work.job.verb}` of `{work.job.use}`"
+    return StepError(f"{method} must return {wanted}, it returned {found}{where}", hint=hint)
+
+
+def _folder(work: Work) -> Path:
+    """Return the folder that the step was given to fill, if it still is one."""
+    if not work.out.is_dir():
+        how = "put a file in the place of its folder" if work.out.exists() else "took its folder away"
+        raise StepError(f"the step {how}", hint="fill the folder that it is given")
+    return work.out
 
 
 def _tables_in(folder: Path) -> dict[str, int]:

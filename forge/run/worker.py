@@ -31,12 +31,13 @@ from forge.core.errors import ForgeError, StepError, StoreError
 from forge.core.files import Seen
 from forge.core.record import Record
 from forge.core.step import PREVIOUS
+from forge.plugin.bytecode import distrust_bytecode
 from forge.plugin.context import Artifact
 from forge.plugin.discovery import Registry
 from forge.plugin.fingerprint import describe, digest_data, fingerprint
 from forge.plugin.parameters import files_of, structure
 from forge.run.job import Job
-from forge.run.ledger import Ledger
+from forge.run.ledger import Ledger, is_same
 from forge.run.spawn import PREPARE
 from forge.run.tracing import Leave, Trace
 from forge.run.verbs import Work, perform
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from forge.plugin.registry import StepType
+
+_GRAIN = 2_000_000_000
+"""Nanoseconds in which a file may change twice and keep its times."""
 
 
 def main() -> None:
@@ -83,8 +87,9 @@ def main() -> None:
 
 @attrs.define
 class Worker:
-    """Run jobs one after another; *send* takes events as JSON values, *checked* are modules whose code was compared.
+    """Run jobs one after another; *send* takes events as JSON values.
 
+    *checked* holds what the code of step types was read from when it was compared, by the module of their class;
     *leave* says when the step is to leave off, *job* what the record says of the job of a cluster that this is.
     """
 
@@ -92,7 +97,7 @@ class Worker:
     leave: Leave = attrs.Factory(Leave)
     job: Callable[[], Mapping[str, Any]] = dict
     registry: Registry = attrs.Factory(lambda: Registry({}))
-    checked: set[str] = attrs.Factory(set)
+    checked: dict[str, Sources] = attrs.Factory(dict)
     stores: dict[str, Actions] = attrs.Factory(dict)
 
     def run(self, job: Job) -> dict[str, Any]:
@@ -126,12 +131,17 @@ class Worker:
             if refused is not None:
                 return _failed(refused.message, refused.hint, None, refused.exit_code)
             return _failed(f"{type(error).__name__}: {error}", None, _plugin_traceback(error), 1)
+        except BaseException as error:  # noqa: BLE001  # what ends a process in Python: `sys.exit`, KeyboardInterrupt
+            said = f"the step raised `{type(error).__name__}{f': {error}' if str(error) else ''}`, which ends a process"
+            hint = "a step that fails raises `forge.StepError` with what is wrong"
+            return _failed(said, hint, _plugin_traceback(error), 1)
         return {"event": "done", "ran": ran}
 
     def instance(self, job: Job) -> tuple[StepType, Any]:
         """Return the job's step type, found and compared with what was planned, and an instance of its class."""
         if self.registry.modules != job.modules:
             self.registry = Registry(job.modules)
+            distrust_bytecode(self.registry.packages)
         found = self.registry.find(job.use)
         self._check_code(found.cls, job)
         instance, complaints = structure(found.cls, job.spec, Path(job.root))
@@ -147,8 +157,10 @@ class Worker:
     def _perform(self, job: Job, store: Store, actions: Actions, beat: Callable[[], None]) -> Record:
         begun, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         found, instance = self.instance(job)
+        before = _signatures(instance)
         ledger = self.ledger(job, actions, beat)
         with store.staging() as staging:
+            self.send({"event": "staged", "folder": str(staging)})
             out = staging / "out"
             out.mkdir()
             if job.kind in ("check", "labeler"):
@@ -167,7 +179,8 @@ class Worker:
                 raise refused from error
             finally:
                 self.leave.end()
-            unchanged = _check_files(instance, job, store, ledger.seen)
+            self._check_code(found.cls, job)
+            unchanged = _check_files(instance, job, store, ledger.seen, before)
             durable = is_worth_syncing(time.monotonic() - begun, lambda: size_below(out))
             tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)
             return Record(
@@ -196,12 +209,50 @@ class Worker:
             )
 
     def _check_code(self, cls: type, job: Job) -> None:
-        """Refuse to run other code than the key says: a plugin that was edited between the plan and its import."""
-        if cls.__module__ in self.checked:
+        """Refuse to run other code than the key says, and to keep what may have been made by other code.
+
+        A plugin may be edited between the plan and its import, or while the step runs: what a step imports in the
+        middle of its work, and the data beside a plugin, are read then.
+        """
+        known = self.checked.get(cls.__module__)
+        if known is not None and known.stand():
             return
-        if module_digests(fingerprint(cls, self.registry.packages, describe, digest_data)) != job.action["code"]:
+        sources = Sources()
+        found = fingerprint(cls, self.registry.packages, sources.describe, sources.digest)
+        if module_digests(found) != job.action["code"]:
             raise StepError(f"the code of `{job.use}` changed after the build was planned", hint="build again")
-        self.checked.add(cls.__module__)
+        self.checked[cls.__module__] = sources
+
+
+@attrs.define
+class Sources:
+    """Remember which files a fingerprint was taken from, and what they and their folders were just before.
+
+    A file that may change again within the clock's grain is remembered as one that has moved.
+    """
+
+    signatures: dict[str, tuple[int, ...]] = attrs.Factory(dict)
+
+    def describe(self, path: Path) -> Any:
+        """Return what a source file says."""
+        self._note(path)
+        return describe(path)
+
+    def digest(self, path: Path) -> str:
+        """Return the digest of a data file."""
+        self._note(path)
+        return digest_data(path)
+
+    def _note(self, path: Path) -> None:
+        for place in (str(path.parent), str(path)):
+            if place not in self.signatures:
+                self.signatures[place] = _settled(os.stat(place))
+
+    def stand(self) -> bool:
+        """Say whether all of them are as they were; a file that came or went has moved its folder."""
+        with suppress(OSError):
+            return all(signature(os.stat(place)) == known for place, known in self.signatures.items())
+        return False
 
 
 def inputs_of(store: Store, job: Job) -> tuple[dict[str, Artifact], dict[str, StoredTree]]:
@@ -229,24 +280,52 @@ def _keep_files(instance: Any, store: Store) -> None:
         store.publish_tree(Tree({f.name: attrs.evolve(store.add_copy(f.path), executable=False) for f in files}))
 
 
-def _check_files(instance: Any, job: Job, store: Store, seen: Mapping[str, Seen]) -> bool:
+def _settled(info: os.stat_result) -> tuple[int, ...]:
+    """Return a file's signature, or nothing where the next change may leave it as it is."""
+    return signature(info) if time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _GRAIN else ()
+
+
+def _signatures(instance: Any) -> dict[Path, tuple[int, ...]]:
+    """Return the signatures of the files that a step reads from outside the store, as far as they are there."""
+    found = {}
+    for files in files_of(instance).values():
+        for file in files:
+            with suppress(OSError):  # the step that wants it finds better words
+                found[file.path] = signature(os.stat(file.path))
+    return found
+
+
+def _check_files(
+    instance: Any, job: Job, store: Store, seen: Mapping[str, Seen], before: Mapping[Path, tuple[int, ...]]
+) -> bool:
     """Refuse a result that was read from other bytes than its key says; keep the names and digests for lineage.
 
-    Return whether all files are as the build saw them, so that none had to be read again.
+    *before* are the files' signatures when the step began: one that was written to since may have held anything in
+    between, whatever it holds now. Return whether all files are as the build saw them, so that none had to be read
+    again.
     """
     unchanged = True
     for parameter, files in files_of(instance).items():
-        members = {}
+        members, written = {}, ""
         for file in files:
             info = os.stat(file.path)
+            now = signature(info)
             known = seen.get(str(file.path))
-            fits = known is not None and known.signature == signature(info)
+            fits = known is not None and known.signature == now
             digest = known.digest if known is not None and fits else digest_file(file.path, info.st_size)
             members[file.name] = Member(digest, info.st_size)
             unchanged = unchanged and fits
+            if not fits and not is_same(before.get(file.path, ()), info):
+                written = written or os.path.relpath(file.path, job.root)
         tree = Tree(members)
         if tree.digest != job.action["files"][parameter]:
             raise StepError(f"the files of `{parameter}` changed while step `{job.step}` read them", hint="build again")
+        if written:
+            raise StepError(
+                f"`{written}` of `{parameter}` was written to while step `{job.step}` read it, and holds again what it "
+                "did: what was read can't be told",
+                hint="build again",
+            )
         if not any(name_fault(name) for name in tree.members):  # a tree with such a name would not be read again
             store.publish_tree(tree, durable=False)
     return unchanged

@@ -1,8 +1,14 @@
 """Where files of a step may be put in the user's tree, and what they never write over."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
+
+from forge.run.deliver import Delivery
+from forge.store.base import Store
+from forge.store.signatures import Signatures
 
 MANIFEST = """
     [sources.one]
@@ -45,6 +51,24 @@ def test_a_name_as_long_as_a_name_can_be_is_written(project):
     name = "n" * 251 + ".txt"
     project.manifest(MANIFEST.replace("{to}", name))
     assert (0, "one") == (project.build().exit_code, (project.root / name).read_text())
+
+
+def test_a_delivery_that_is_interrupted_leaves_nothing_half_done(tmp_path, monkeypatch):
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "file").write_text("whole")
+    store = Store.open(tmp_path / "store")
+    step = SimpleNamespace(name="out", destination="out/file")
+    delivery = Delivery(step, tmp_path, store, Signatures.load(store, "any"))
+
+    def interrupted(_, target):
+        target.write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfile", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        delivery.make(store.add_tree(made), None, print)
+    assert [] == list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("path", [".", "store", "store/builds/*"])

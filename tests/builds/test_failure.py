@@ -1,6 +1,9 @@
 """Steps that fail, and what a build makes of them."""
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,103 @@ def test_a_step_whose_process_is_killed_fails_and_the_others_are_built(toy):
         "the process that ran step `broken` was killed by signal 9 (SIGKILL)"
         == (result.steps["broken"].error["message"])
     )
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_a_build_whose_standard_streams_are_closed_is_a_build(toy, closed):
+    toy.manifest(CHAIN.replace("raw.txt", "closed.txt"))
+    toy.write("closed.txt", closed)
+    words = f"{shlex.quote(sys.executable)} -m forge build forge.toml {closed}"
+    done = subprocess.run(
+        ["sh", "-c", words], check=False, cwd=toy.root, env=toy._environment({}), stderr=subprocess.PIPE, text=True
+    )
+    assert (0, False) == (done.returncode, "Traceback" in done.stderr)
+    assert {"hit"} == set(toy.build().statuses.values())
+
+
+MISTAKES = """
+import shutil
+import sys
+
+import attrs
+
+import forge
+
+
+@attrs.frozen
+class Rows:
+    \"\"\"Do *what* with the rows.\"\"\"
+
+    what: str
+
+    def transform(self, rows):
+        return eval(self.what)
+
+
+@attrs.frozen
+class Parts(Rows):
+    \"\"\"Do *what* for parts.\"\"\"
+
+    transform = None
+
+    def parts(self):
+        return ("one",)
+
+    def split(self, rows):
+        return eval(self.what)
+
+
+@attrs.frozen
+class Files:
+    \"\"\"Do *what* with the folder.\"\"\"
+
+    what: str
+
+    def make(self, inputs, out, run):
+        exec(self.what)
+
+
+@forge.hookimpl
+def forge_register(register):
+    register.transform("rows", Rows, version="1")
+    register.transform("parts", Parts, version="1")
+    register.transform("files", Files, version="1")
+"""
+MISTAKEN = """
+    [sources.words]
+    use = "toy.words"
+    path = "raw.txt"
+
+    [transforms.broken]
+    use = "mistakes.KIND"
+    from = "words"
+    what = "WHAT"
+    """
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "message"),
+    [
+        ("rows", "rows.collect()", "`transform` of `mistakes.rows` must return a LazyFrame, it returned `DataFrame`"),
+        ("rows", "None", "`transform` of `mistakes.rows` must return a LazyFrame, it returned nothing"),
+        ("parts", "[rows]", "`split` of `mistakes.parts` must return a dict of LazyFrames, it returned `list`"),
+        (
+            "parts",
+            "{'one': rows.collect()}",
+            "`split` of `mistakes.parts` must return a LazyFrame, it returned `DataFrame` as part `one`",
+        ),
+        ("files", "sys.exit(3)", "the step raised `SystemExit: 3`, which ends a process"),
+        ("files", "raise KeyboardInterrupt", "the step raised `KeyboardInterrupt`, which ends a process"),
+        ("files", "shutil.rmtree(out)", "the step took its folder away"),
+        ("files", "shutil.rmtree(out); out.write_text('x')", "the step put a file in the place of its folder"),
+    ],
+)
+def test_a_plugin_author_s_mistake_is_told_in_words(toy, kind, what, message):
+    toy.plugin("mistakes", MISTAKES)
+    toy.manifest(MISTAKEN.replace("KIND", kind).replace("WHAT", what))
+    result = toy.build()
+    assert (1, message) == (result.exit_code, result.steps["broken"].error["message"])
+    assert result.steps["broken"].error["hint"]
 
 
 def test_a_failed_check_shows_the_figure_beside_its_bound(toy):

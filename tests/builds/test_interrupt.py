@@ -1,6 +1,7 @@
 """Builds that are cut off, and the next ones, which go on from there."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -31,6 +32,8 @@ def busy(built, request):
     toy = built
     toy.reset()
     toy.manifest(LONG.replace("NAME", request.node.name))
+    for left in (toy.store / "staging").iterdir():  # a build that was killed can't clear up
+        shutil.rmtree(left)
     with toy.start("build", "forge.toml", "--json") as process:
         yield toy, process, toy.wait_for_worker()
         process.kill()
@@ -48,6 +51,10 @@ def goes_on(toy):
     assert [] == list((toy.store / "claims").iterdir())
 
 
+def leaves_nothing_half_made(toy):
+    assert [] == list((toy.store / "staging").iterdir())
+
+
 def test_control_c_ends_the_workers_and_says_that_finished_steps_are_kept(busy, die):
     toy, process, pids = busy
     process.send_signal(signal.SIGINT)
@@ -55,6 +62,7 @@ def test_control_c_ends_the_workers_and_says_that_finished_steps_are_kept(busy, 
     assert (130, True) == (process.returncode, "interrupted: finished steps are kept" in said)
     assert "Traceback" not in said
     assert die(*pids)
+    leaves_nothing_half_made(toy)
     goes_on(toy)
 
 
@@ -63,6 +71,7 @@ def test_a_terminated_build_ends_its_workers(busy, die):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     assert die(*pids)
+    leaves_nothing_half_made(toy)
     goes_on(toy)
 
 
@@ -80,6 +89,7 @@ def test_a_killed_worker_fails_its_step_and_the_next_build_goes_on_from_scratch(
     _, said = process.communicate(timeout=120)
     assert (1, True) == (process.returncode, "was killed by signal 9 (SIGKILL)" in said)
     assert die(*pids)
+    leaves_nothing_half_made(toy)
     goes_on(toy)
 
 

@@ -1,5 +1,7 @@
 """Files in, commands between, files out."""
 
+import time
+
 import pytest
 
 MANIFEST = """
@@ -107,6 +109,35 @@ def test_a_failing_command_says_its_status_and_its_last_words(project):
     assert failed.exit_code == 1
     assert "the command ended with status 3" in failed.stderr
     assert "no such luck" in failed.stderr
+
+
+def run_script(project, script):
+    """Let the step run *script*."""
+    project.manifest(
+        MANIFEST.replace("""'cat "$1"/*.txt > "$OUT/all.txt"'""", f'"sh {project.write("step.sh", script)}"')
+    )
+
+
+def test_what_a_failed_attempt_has_left_in_its_folder_is_no_part_of_the_next_one_s_result(project):
+    run_script(project, 'echo row >> all.txt\ncp all.txt "$OUT"\ntest -e "$0".tried || { touch "$0".tried; exit 3; }\n')
+    assert project.build().exit_code == 1
+    built = project.build()
+    assert built.exit_code == 0, built.stderr
+    assert (project.root / "out/all.txt").read_text() == "row\n"
+    assert list((project.store / "staging").iterdir()) == []
+
+
+@pytest.mark.parametrize("errors", ["", "2>/dev/null"])
+def test_a_command_ends_with_its_shell_and_what_it_left_is_killed(project, errors):
+    late = f'(sleep 20; echo late >> "$OUT/all.txt") {errors} &'
+    run_script(project, f'{late}\necho said >&2\nprintf unended >&2\necho > "$OUT/all.txt"\n')
+    began = time.monotonic()
+    built = project.build()
+    assert built.exit_code == 0, built.stderr
+    assert time.monotonic() - began < 15
+    assert "`joined`: the command ended and left 2 of its processes running: they were killed" in built.stderr
+    [log] = [text for path in project.store.glob("logs/*.log") if "said" in (text := path.read_text())]
+    assert [line.partition(" ")[2] for line in log.splitlines()][:2] == ["said", "unended"]
 
 
 def test_a_command_sees_only_the_variables_it_is_allowed(project):

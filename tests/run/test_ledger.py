@@ -98,6 +98,18 @@ def test_a_warning_is_sent_once(ledger, events, capsys):
     assert 2 == capsys.readouterr().out.count("warning: weak labels")
 
 
+def test_a_warning_moves_no_cursor_and_changes_no_colours(ledger, events):
+    ledger.warn("\x1b[31mred\x1b[0m\tand\r\nmore\x9b")
+    assert ["\\x1b[31mred\\x1b[0m\tand\\x0d\nmore\\x9b"] == ledger.warnings == [events[-1]["message"]]
+
+
+def test_half_a_character_is_written_in_its_escaped_form(ledger, capsys):
+    ledger.log("half \ud800")
+    ledger.warn("half \ud800")
+    assert "half \\ud800" in capsys.readouterr().out
+    assert ["half \\ud800"] == ledger.warnings
+
+
 def test_the_same_frame_gives_the_same_bytes(tmp_path):
     rows = [write_rows(ROWS, tmp_path / name) for name in "ab"]
     (one,), (two,) = (list((tmp_path / name).iterdir()) for name in "ab")

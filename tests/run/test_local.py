@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -45,6 +46,19 @@ def wait_for(executor):
     while not found and time.monotonic() < deadline:
         found = executor.wait()
     return found
+
+
+def ends(pid):
+    """Say whether a process ends within some seconds; one that nobody has waited for yet has ended."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def test_there_is_room_for_as_many_as_were_asked_for_and_a_heavy_one_alone(executor, stub):
@@ -104,15 +118,31 @@ def test_closing_ends_workers_and_what_they_started(executor, stub, tmp_path):
         time.sleep(0.02)
     child = int(note.read_text())
     executor.close()
-    deadline = time.monotonic() + 10
-    while os.path.exists(f"/proc/{child}/stat") and time.monotonic() < deadline:
-        with open(f"/proc/{child}/stat") as file:
-            if file.read().rpartition(")")[2].split()[0] == "Z":
-                break
-        time.sleep(0.02)
-    else:
-        assert not os.path.exists(f"/proc/{child}/stat")
+    assert ends(child)
     assert [] == executor.workers
+
+
+DEAF = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; print(flush=True); time.sleep(60)"
+
+
+@pytest.mark.parametrize("end", ["time.sleep(60)", "sys.exit(3)"])
+def test_what_a_worker_started_ends_with_it_even_if_it_hears_no_signal(executor, stub, tmp_path, end):
+    note = tmp_path / "pid"
+    stub(
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {DEAF!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        f"open({str(note)!r}, 'w').write(str(child.pid))\n"
+        f"{end}\n"
+    )
+    executor.submit(FakeJob(), Need())
+    deadline = time.monotonic() + 20
+    while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if "exit" in end:
+        wait_for(executor)
+    executor.close()
+    assert ends(int(note.read_text()))
 
 
 # ---------------------------------------------------------------- what is imported ahead
