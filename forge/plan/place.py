@@ -41,6 +41,15 @@ def package_of(path: str) -> str | None:
     return None
 
 
+def hub_cache() -> str:
+    """Return the folder in which models of the hub are kept on this machine."""
+    home = os.environ.get("HF_HOME") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "huggingface"
+    )
+    found = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    return os.path.abspath(os.path.expanduser(os.path.expandvars(found)))
+
+
 def given(places: Mapping[tuple[str, ...], Place], params: Mapping[str, Any], steps: Iterable[StepTable]) -> list[str]:
     """Return the strings that were given by `--set`: where they are paths, they are the person's own."""
     values: dict[str, Any] = {step.name: step.values for step in steps}
