@@ -16,18 +16,26 @@ from forge.cli.snapshot import FINISHED, FORMAT, FORMS, path_of, place_of, seal_
 from forge.core.errors import StoreError
 from forge.core.files import fixed_part
 from forge.plan.frozen import freeze, refrozen
+from forge.plan.place import package_of
 from forge.store.actions import Actions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from forge.cli.project import Project
     from forge.cli.snapshot import Snapshot
     from forge.core.files import Files
+    from forge.core.step import Step
     from forge.plan.frozen import Known
     from forge.plan.keys import Keys
     from forge.run.build import Build, Outcome
 
+_FORESEEN = frozenset(
+    ("forge_llamafactory.importer", "forge_llm.model.from_gguf", "forge_llm.model.local", "forge_llm.train.lora")
+)
+"""Modules whose `facts` and `files` look at nothing that is not noted: devices, files, and the folders they lie in."""
+_NAMED = "files()"
+"""What stands for a parameter's name where a class named files by its method."""
 _GRAIN = 50_000_000
 """Nanoseconds: a file that is younger than the build's beginning by less could change again unseen."""
 
@@ -35,11 +43,17 @@ _GRAIN = 50_000_000
 def take(  # what a build was given, what it made, and when
     arguments: list[str], project: Project, build: Build, outcome: Outcome, begun: float, options: Mapping[str, Any]
 ) -> None:
-    """Note the answer to *arguments* after a whole build that began to read at *begun*, and the graph beside it."""
-    watched = {name: _watched(step.files.values(), project) for name, step in project.graph.steps.items()}
+    """Note the answer to *arguments* after a whole build that began to read at *begun*, and the graph beside it.
+
+    Nothing is noted where a step's class must be asked again what its result depends on.
+    """
+    if not all(map(_foreseen, project.graph.steps.values())):
+        return
+    watched = {name: _watched(step.files, project) for name, step in project.graph.steps.items()}
     data = dict.fromkeys(path for paths in watched.values() for path in paths)
     fixed = dict.fromkeys(path for path in _fixed(project, build.keys) if path not in data)
-    lines = [_read_lines(paths, begun) for paths in (fixed, data)]
+    read = _read(project.graph.steps.values())
+    lines = [_read_lines(paths, begun, read) for paths in (fixed, data)]
     hits = _hits(outcome)
     answers = _answers(project, hits)
     answers["json"] = json_text(document(project, hits) | {"finished": FINISHED})
@@ -69,10 +83,11 @@ def retake(  # the same, and what was noted before
     now = build.known_now()
     known = known | now
     watched: dict[str, list[str]] = frozen["watched"]
-    fresh = {name: _watched(project.graph.steps[name].files.values(), project) for name in build.changed}
+    fresh = {name: _watched(project.graph.steps[name].files, project) for name in build.changed}
     moved = {path for name in build.changed for path in (*watched[name], *fresh[name])}
     kept = {path: line for line in map(bytes.decode, old.data) if (path := line.partition("\t")[0]) not in moved}
-    lines = _read_lines(dict.fromkeys(path for paths in fresh.values() for path in paths), begun)
+    read = _read(project.graph.steps[name] for name in build.changed)
+    lines = _read_lines(dict.fromkeys(path for paths in fresh.values() for path in paths), begun, read)
     made = {path: line for line in map(bytes.decode, old.made) if (path := line.partition("\t")[0]) not in gone}
     made |= {path: _line(path) for path in (*build.delivered, *_made(project, now))}
     if lines is None:
@@ -143,23 +158,74 @@ def _fixed(project: Project, keys: Keys) -> Iterator[str]:
     yield from (path for path in sys.path if os.path.isdir(path))
 
 
-def _watched(files: Iterable[Files], project: Project) -> list[str]:
-    """Return the files, and the folders in which a new file could match."""
-    several = list(files)
-    found = [str(file.path) for each in several for file in each]
-    return found + [folder for each in several for folder in _folders(each, str(project.graph.manifest.root))]
+def _foreseen(step: Step) -> bool:
+    """Say whether all that a step's class looks at by itself is noted; nobody knows what another's `facts` asks for."""
+    asked = (getattr(step.instance, name, None) for name in ("facts", "files"))
+    return all(getattr(each, "__module__", "") in _FORESEEN for each in asked if callable(each))
+
+
+def _watched(files: Mapping[str, Files], project: Project) -> list[str]:
+    """Return the files, the folders in which a new file could match, and the links there that lead nowhere yet."""
+    found = [str(file.path) for each in files.values() for file in each]
+    for name, each in files.items():
+        found += _beside(each) if name == _NAMED else _folders(each, str(project.graph.manifest.root))
+    return found
 
 
 def _folders(files: Files, root: str) -> Iterator[str]:
+    """Yield the folders that the glob of *files* looks into, through links as it does, and links to nothing."""
     fixed, wild = fixed_part(files.pattern)
     base = os.path.join(root, fixed)
-    if not os.path.isdir(base):
-        return
     depth = sys.maxsize if "**" in wild or not wild else wild.count("/")
-    for folder, folders, _ in os.walk(base):
+    hidden = any(part.startswith(".") for part in wild.split("/"))
+    seen: set[tuple[int, int]] = set()
+    level = [base] if os.path.isdir(base) else []
+    while level:
+        below: list[str] = []
+        for folder in level:
+            yield folder
+            with suppress(OSError):  # what has gone by now is found when it is noted
+                info = os.stat(folder)
+                if (info.st_dev, info.st_ino) in seen:
+                    continue  # links may go round in circles
+                seen.add((info.st_dev, info.st_ino))
+            folders, loose = _inside(folder, hidden=hidden)
+            below += folders
+            yield from loose
+        level = below if depth else []
+        depth -= 1
+
+
+def _inside(folder: str, *, hidden: bool = True) -> tuple[list[str], list[str]]:
+    """Return the folders in a folder, and the links to nothing, as git-annex leaves them until a file is fetched."""
+    folders, loose = [], []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not hidden and entry.name.startswith("."):
+                continue  # which no wildcard matches
+            if entry.is_dir():
+                folders.append(entry.path)
+            elif entry.is_symlink() and not os.path.exists(entry.path):
+                loose.append(entry.path)
+    return folders, loose
+
+
+def _beside(files: Files) -> Iterator[str]:
+    """Yield where files of the same kind could come to lie that a class named by itself.
+
+    That is beside them and, where they are of an installed package, anywhere in it; a model in the cache of the hub
+    is another one when its name (``refs/main``) comes to mean another revision.
+    """
+    for folder in dict.fromkeys(str(file.path.parent) for file in files):
         yield folder
-        if os.path.relpath(folder, base).count("/") + (folder != base) >= depth:
-            folders.clear()
+        yield from _inside(folder)[1]
+        package = package_of(folder)
+        model, _, revision = folder.rpartition("/snapshots/")
+        if package is not None:
+            yield from (base for base, _, _ in os.walk(package))
+        elif revision:
+            for base, _, names in os.walk(os.path.join(model, "refs")):
+                yield from (base, *(os.path.join(base, name) for name in names))
 
 
 def _made(project: Project, known: Mapping[str, Known]) -> Iterator[str]:
@@ -175,14 +241,25 @@ def _record_path(project: Project, known: Known) -> str:
     return str(Actions(project.store).record_path(known.key))
 
 
-def _read_lines(paths: Iterable[str], begun: float) -> list[str] | None:
-    """Return the lines of files that were read, or None where one is gone or may have been read half written."""
+def _read(steps: Iterable[Step]) -> set[str]:
+    """Return the files that *steps* read."""
+    return {str(file.path) for step in steps for files in step.files.values() for file in files}
+
+
+def _read_lines(paths: Iterable[str], begun: float, read: Container[str]) -> list[str] | None:
+    """Return the lines of *paths*, or None where one is gone or may have been read half written.
+
+    A link that is not among what was *read* may lead nowhere; it is noted as such.
+    """
     lines = []
     for path in paths:
         try:
             info = os.stat(path)
         except OSError:
-            return None
+            if path in read or not os.path.islink(path):
+                return None
+            lines.append(f"{path}\t-")
+            continue
         if max(info.st_mtime_ns, info.st_ctime_ns) >= int(begun * 1e9) - _GRAIN:
             return None
         lines.append(_signed(path, info))

@@ -7,7 +7,7 @@ goes on from the graph that was kept beside the snapshot (`forge.cli.incremental
 unexpected, and the build takes the full way. Only built-in modules are imported here.
 
 A snapshot is a text: a head, a line for each file, a line for each step, the answers, and a
-seal with the build's name. `forge.cli.note` writes it.
+seal with the build's name. `forge.cli.note` writes it. Of the environment it holds a digest: values may be secrets.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from forge.plan.frozen import Known
 
-FORMAT = "forge snapshot 3"
+FORMAT = "forge snapshot 4"
 FORMS = ("text", "terminal", "json")
 FINISHED = "@@FINISHED@@"
-_VARIABLES = ("CUDA", "FORGE", "HF_", "HIP", "LD_LIBRARY_PATH", "OMP", "PATH", "PYTHON", "ROCR", "VIRTUAL_ENV", "XDG")
+_VARIABLES = (
+    "CUDA", "FORGE", "HF_", "HIP", "HOME", "HUGGINGFACE", "LD_LIBRARY_PATH", "OMP", "PATH", "PYTHON", "ROCR",
+    "VIRTUAL_ENV", "XDG",
+)  # fmt: skip
 """What names of environment variables begin with that may decide which code runs, or what a fact is."""
 _SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
-"""What is in the names of variables whose values are written nowhere, such as `HF_TOKEN`."""
+"""What is in the names of variables whose values change no answer, such as `HF_TOKEN`."""
 _JSON = "--json"
 _ENOUGH = 1500
 """Files that are looked at sooner by two processes than by one; another process costs the time of 200."""
@@ -152,14 +155,17 @@ def path_of(arguments: list[str]) -> str:
 
 
 def place_of(arguments: list[str]) -> str:
-    """Return all that the answer depends on besides files, as one line."""
+    """Return the digest of all that the answer depends on besides files; any value in it may be a secret."""
+    from _blake2 import blake2b  # hashlib takes ten times as long to import
+
     variables = sorted(
         pair
         for pair in os.environ.items()
         if pair[0].startswith(_VARIABLES) and not any(word in pair[0].upper() for word in _SECRETS)
     )
     devices = [os.path.exists(device) for device in _DEVICES]
-    return repr((_essential(arguments), os.getcwd(), sys.executable, sys.version, variables, devices))
+    place = repr((_essential(arguments), os.getcwd(), sys.executable, sys.version, variables, devices))
+    return blake2b(place.encode(), digest_size=32).hexdigest()
 
 
 def _essential(arguments: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +15,7 @@ from forge.core.digest import digest_value
 from forge.core.errors import StepError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from forge.core.action import Fingerprints
     from forge.core.files import Files, Seen
@@ -138,8 +139,10 @@ class Keys:
         return self.code[step.use]
 
     def sources(self) -> set[str]:
-        """Return the code and data files, and the folders they lie in, that fingerprints were taken from."""
-        return {str(p) for path in self.read for p in (path, path.parent)}
+        """Return the code and data files that fingerprints were taken from, and the folders of either, empty or not."""
+        beside = {path.parent for path in self.read if path.suffix == ".py"}
+        data = {folder for each in beside for folder in _data_folders(each)}
+        return data | {str(p) for path in self.read for p in (path, path.parent)}
 
     def _source(self, path: Path) -> Any:
         from forge.plugin.fingerprint import describe
@@ -172,3 +175,16 @@ class Keys:
     def _names_matter(step: Step) -> bool:
         """Say whether the step can see what its inputs are called; if not, renaming a step changes no key."""
         return step.verb != "transform" and len(step.inputs) > 1
+
+
+def _data_folders(folder: Path) -> Iterator[str]:
+    """Yield every folder below those beside code that hold no Python: data of a plugin, or room for it."""
+    for entry in os.scandir(folder):
+        if entry.is_dir() and entry.name != "__pycache__":
+            below = []
+            for base, _, names in os.walk(entry.path):
+                below.append(base)
+                if any(name.endswith(".py") for name in names):
+                    break
+            else:
+                yield from below

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,25 @@ def project_of(manifest: Path) -> Path:
     folder = manifest.absolute().parent
     home = next((f for f in (folder, *folder.parents) if f.name == _HOME), None)
     return home.parent if home is not None else folder
+
+
+def package_of(path: str) -> str | None:
+    """Return the folder of the importable package that a file or folder lies in, None where it lies in none."""
+    for base in sys.path:
+        home = os.path.join(os.path.abspath(base), "")
+        package = home + path.removeprefix(home).partition(os.sep)[0]
+        if path.startswith(home) and os.path.isfile(os.path.join(package, "__init__.py")):
+            return package
+    return None
+
+
+def hub_cache() -> str:
+    """Return the folder in which models of the hub are kept on this machine."""
+    home = os.environ.get("HF_HOME") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "huggingface"
+    )
+    found = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    return os.path.abspath(os.path.expanduser(os.path.expandvars(found)))
 
 
 def given(places: Mapping[tuple[str, ...], Place], params: Mapping[str, Any], steps: Iterable[StepTable]) -> list[str]:

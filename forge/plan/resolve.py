@@ -6,6 +6,7 @@ Every problem is collected; one ManifestError carries them all.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections import Counter
 from graphlib import CycleError, TopologicalSorter
@@ -13,24 +14,35 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from forge.core.errors import ManifestError, PluginError, Problem
+import forge
+from forge.core.digest import canonical
+from forge.core.errors import ForgeError, ManifestError, PluginError, Problem
+from forge.core.fence import VARIABLE
 from forge.core.step import Input, Resources, Step, split_reference
 from forge.core.suggest import did_you_mean
 from forge.plan.graph import Graph, closure
+from forge.plan.place import hub_cache, package_of
 from forge.plan.sweep import BEST, expand, named
 from forge.plugin.discovery import Registry
 from forge.plugin.parameters import files_of, keyed, spec, structure
 from forge.plugin.registry import StepType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
+    from forge.core.fence import Fence
+    from forge.core.files import Files
     from forge.core.manifest import Manifest, StepTable
 
 _RESERVED = {"from", "resources"}
 _WHOLE = ("read", "transform", "merge", "label", "request")
 """Methods that make one table, without parts."""
 _VOWELS = "aeiou"
+_PACKAGES = "-packages" + os.sep
+"""What is in the paths of distributions, which lie below the standard library."""
+_HOOK = "it registers none: mark its function `forge_register` with `@forge.hookimpl`"
+_ALLOW = f"copy it into the project, or allow its folder in the environment: `{VARIABLE}=/folder`"
 
 
 @attrs.define
@@ -78,10 +90,16 @@ def _type_of(resolver: _Resolver, table: StepTable) -> StepType | None:
     try:
         found = resolver.registry.find(table.use)
     except PluginError as error:
-        if error.__cause__ is not None:
+        if isinstance(error.__cause__, ForgeError):
             raise
-        resolver.problem(table, "use", f"unknown step type `{table.use}`: {error.message}", error.hint)
+        if error.__cause__ is not None:
+            raise PluginError(f"{error.message}{_where(error.__cause__)}", hint=error.hint) from error.__cause__
+        hint = _HOOK if _is_bare(resolver.registry, table.use) else error.hint
+        resolver.problem(table, "use", f"unknown step type `{table.use}`: {error.message}", hint)
         return None
+    except SystemExit as error:
+        message = f"the plugin of `{table.use}` ends the process when it is imported: {error!r}{_where(error)}"
+        raise PluginError(message, hint="take the `sys.exit()` out of its module") from error
     if found.kind != table.kind:
         article = "an" if found.kind[0] in _VOWELS else "a"
         resolver.problem(
@@ -91,6 +109,12 @@ def _type_of(resolver: _Resolver, table: StepTable) -> StepType | None:
             f"write `[{found.kind}s.{table.name}]`",
         )
     return found
+
+
+def _is_bare(registry: Registry, use: str) -> bool:
+    """Say whether the plugin of a step type is there and registers nothing at all."""
+    found = registry.loaded.get(use.partition(".")[0])
+    return found is not None and not found.types
 
 
 def _inputs(
@@ -180,7 +204,9 @@ def _instance(resolver: _Resolver, table: StepTable, found: StepType) -> Any:
     # a seed that is None by default is an offer, not a need
     if "seed" not in values and seed is not None and seed.default is not None:
         values["seed"] = resolver.manifest.seed
-    instance, complaints = structure(found.cls, values, resolver.manifest.root, resolver.manifest.fence)
+    manifest = resolver.manifest
+    made = _asked(resolver, table, "__init__", lambda: structure(found.cls, values, manifest.root, manifest.fence))
+    instance, complaints = made or (None, [])
     for complaint in complaints:
         key = complaint.path[0] if complaint.path else "use"
         resolver.problem(table, key, complaint.message, complaint.hint)
@@ -270,7 +296,7 @@ def _step(
         spec=spec(instance),
         inputs=inputs,
         files=_files(resolver, table, instance),
-        facts=facts_of(found, instance),
+        facts=_facts(resolver, table, found, instance),
         resources=resources,
         heavy=found.heavy,
         network=found.network,
@@ -279,14 +305,62 @@ def _step(
     )
 
 
-def _files(resolver: _Resolver, table: StepTable, instance: Any) -> Any:
-    from forge.core.errors import ForgeError
+def _files(resolver: _Resolver, table: StepTable, instance: Any) -> dict[str, Files]:
+    found: dict[str, Files] = _asked(resolver, table, "files", lambda: files_of(instance)) or {}
+    # beside a file that a person gave lies what it names; a manifest's own files have passed the fence already
+    beside = {file.path.parent for name, files in found.items() if name != "files()" for file in files}
+    for file in found.get("files()", ()):
+        if not _may_be_read(resolver.manifest.fence, file.path, beside):
+            resolver.problem(table, "use", f"`{table.use}` names `{file.path}`, which leads out of the project", _ALLOW)
+            break
+    return found
 
+
+def _may_be_read(fence: Fence | None, path: Path, beside: Iterable[Path]) -> bool:
+    """Say whether a file that a class named by itself lies in the project, a model cache or an installed package."""
+    if fence is None or fence.holds(path):
+        return True  # without a fence the manifest was made by a program, not read
+    package = package_of(str(path))
+    homes = [fence.root / home for home in (hub_cache(), package) if home is not None]
+    return attrs.evolve(fence, allowed=(*fence.allowed, *homes, *beside)).holds(path)
+
+
+def _asked(resolver: _Resolver, table: StepTable, method: str, ask: Callable[[], Any]) -> Any:
+    """Return what a class's own method gives; None, and a problem of the step, where it fails."""
     try:
-        return files_of(instance)
+        return ask()
     except ForgeError as error:
         resolver.problem(table, "use", error.message, error.hint)
-        return {}
+    except Exception as error:  # noqa: BLE001  # a plugin's: the step that asks for it is to be named
+        resolver.problem(table, "use", f"`{method}` of `{table.use}` fails: {error!r}{_where(error)}")
+    return None
+
+
+def _where(error: BaseException) -> str:
+    """Return the line of a plugin that an error comes from, in brackets; nothing where none is known."""
+    import traceback
+
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}, line {error.lineno})"
+    own = (os.path.dirname(str(forge.__file__)), os.path.dirname(os.__file__), "<")
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if _PACKAGES in f.filename or not f.filename.startswith(own)
+    ]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _facts(resolver: _Resolver, table: StepTable, found: StepType, instance: Any) -> dict[str, str]:
+    facts: dict[str, str] = _asked(resolver, table, "facts", lambda: facts_of(found, instance)) or {}
+    for name, value in facts.items():
+        try:
+            canonical({name: value})
+        except (TypeError, ValueError):
+            message = f"`facts` of `{table.use}` must give values that JSON has, got `{value!r}` as `{name}`"
+            resolver.problem(table, "use", message, "write it as a text that changes where the result does")
+            return {}
+    return facts
 
 
 def facts_of(found: StepType, instance: Any) -> dict[str, str]:

@@ -31,8 +31,9 @@ def transform_rows(instance: Any, rows: pl.LazyFrame, job: Job, store: Store) ->
     import polars as pl
 
     frame = rows.collect()
+    told = _with_signs_of_zeros(frame)
     hashes = pl.DataFrame(
-        [frame.hash_rows(seed).alias(name) for name, seed in zip(_HASHES, _SEEDS, strict=True)]
+        [told.hash_rows(seed).alias(name) for name, seed in zip(_HASHES, _SEEDS, strict=True)]
     ).with_row_index(_AT)
     pieces, key = Pieces(store), _key(job, frame)
     found = pieces.find(key)
@@ -51,6 +52,31 @@ def transform_rows(instance: Any, rows: pl.LazyFrame, job: Job, store: Store) ->
     kept = pl.concat([hashes.drop(_AT), whole], how="horizontal").unique(_HASHES, keep="first", maintain_order=True)
     pieces.keep(key, lambda path: kept.write_ipc(path, compression="lz4", compat_level=pl.CompatLevel.oldest()))
     return whole.lazy()
+
+
+def _with_signs_of_zeros(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return *frame* and, for each column of floats, where it holds `-0.0`: to a hash that is one with `0.0`."""
+    import polars as pl
+
+    signs = [_sign_of_zero(pl.col(name), kind) for name, kind in frame.schema.items()]
+    return frame.with_columns(sign.alias(f"__zero_{n}__") for n, sign in enumerate(signs) if sign is not None)
+
+
+def _sign_of_zero(value: pl.Expr, kind: pl.DataType) -> pl.Expr | None:
+    """Return where a value of *kind* is a negative zero, None where it can't be one."""
+    import polars as pl
+
+    if kind.is_float():
+        return (value == 0) & (1 / value < 0)
+    if isinstance(kind, pl.List | pl.Array):
+        inner = _sign_of_zero(pl.element(), kind.inner)  # type: ignore[arg-type]
+        eval_each = value.list.eval if isinstance(kind, pl.List) else value.arr.eval
+        return None if inner is None else eval_each(inner)
+    if isinstance(kind, pl.Struct):
+        signs = [_sign_of_zero(value.struct.field(f.name), f.dtype) for f in kind.fields]  # type: ignore[arg-type]
+        there = [sign.alias(str(n)) for n, sign in enumerate(signs) if sign is not None]
+        return pl.struct(there) if there else None
+    return None
 
 
 def _transformed(instance: Any, frame: pl.DataFrame, job: Job) -> pl.DataFrame:

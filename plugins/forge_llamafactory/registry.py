@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,10 @@ def _registry(info: Path) -> dict[str, Any]:
 
 
 def _paths(folder: Path, name: str, file_name: str) -> tuple[Path, ...]:
-    path = folder / file_name
+    """Return the files that an entry names; whether they may be read, the fence of the project says."""
+    # a file is named by where it lies beside the registry, also where that says so from the root
+    own = os.path.relpath(file_name, os.path.realpath(folder)) if os.path.isabs(file_name) else file_name
+    path = folder / own
     found = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
     if not found:
         raise _refused(name, f"there is no file `{file_name}` beside the registry", None)

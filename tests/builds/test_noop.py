@@ -1,5 +1,6 @@
 """A build of hits: free, and told as such."""
 
+import json
 import time
 
 import pytest
@@ -228,3 +229,187 @@ def test_no_short_cut_follows_a_new_link_out_of_the_data(toy, tmp_path_factory):
     assert (2, True) == (result.exit_code, "`b.txt` is a link that leads out of `words`" in result.stderr), (
         result.stderr
     )
+
+
+def source(use, **values):
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    return "\n".join(["[sources.w]", f'use = "{use}"', *lines])
+
+
+def outside(toy):
+    folder = toy.root.with_name(f"{toy.root.name}-outside")
+    folder.mkdir(exist_ok=True)
+    toy.environment["FORGE_ALLOW"] = str(folder)
+    return folder
+
+
+def link_out(toy):
+    (outside(toy) / "a.txt").write_text("a\n")
+    toy.write("data/a.txt", "b\n")
+    (toy.root / "data/sub").symlink_to(outside(toy))
+    return source("files.any", path="data/**/*.txt")
+
+
+def link_deeper(toy):
+    toy.write("data/deep/er/a.txt", "a\n")
+    (toy.root / "data/sub").symlink_to("deep/er")
+    return source("files.any", path="data/*/*.txt")
+
+
+def link_to_nothing(toy):
+    toy.write("data/a.txt", "a\n")
+    toy.write("data/.store/z", "z")
+    (toy.root / "data/b.txt").symlink_to(".store/b")
+    return source("files.any", path="data/*.txt")
+
+
+def link_in_a_circle(toy):
+    toy.write("data/low/a.txt", "a\n")
+    (toy.root / "data/low/round").symlink_to("..")
+    return source("files.any", path="data/*/*.txt")
+
+
+def set_in_a_folder(toy):
+    toy.write("d/dataset_info.json", '{"s": {"file_name": "set"}}')
+    toy.write("d/set/1.json", '[{"instruction": "a", "output": "b"}]')
+    return source("llamafactory.dataset", info="d/dataset_info.json", dataset=["s"])
+
+
+def set_with_a_link_to_nothing(toy):
+    (toy.root / "d/set").mkdir(parents=True)
+    (toy.root / "d/set/2.json").symlink_to("../other.json")
+    return set_in_a_folder(toy)
+
+
+def cached_model(toy):
+    toy.environment["HF_HOME"] = str(toy.root / "hf")
+    for revision in ("a" * 40, "b" * 40):
+        folder = f"hf/hub/models--x--y/snapshots/{revision}"
+        toy.write(f"{folder}/config.json", json.dumps({"architectures": [revision[:3]]}))
+        for name in ("tokenizer.json", "tokenizer_config.json", "model.safetensors"):
+            toy.write(f"{folder}/{name}", "{}")
+    toy.write("hf/hub/models--x--y/refs/main", "a" * 40)
+    return source("model.local", id="x/y")
+
+
+LOUD = '''
+import os
+from pathlib import Path
+
+import attrs
+
+import forge
+
+
+@attrs.frozen
+class Loud:
+    """Say what is in the folder `lexicon`, and how."""
+
+    asks: bool = True
+
+    def facts(self):
+        return {"mode": os.environ["LOUD_MODE"]}
+
+    def fetch(self, out, run):
+        words = sorted(p.name for p in Path(__file__).parent.rglob("*.txt"))
+        (out / "words").write_text(" ".join(words))
+
+
+@attrs.frozen
+class Named(Loud):
+    """Name a file by a variable."""
+
+    facts = None
+
+    def files(self):
+        return [forge.File("name", Path(os.environ["LOUD_FILE"]))]
+
+
+@attrs.frozen
+class Quiet(Loud):
+    """Ask for nothing."""
+
+    facts = None
+
+
+@forge.hookimpl
+def forge_register(register):
+    register.source("loud", Loud, version="1")
+    register.source("named", Named, version="1")
+    register.source("quiet", Quiet, version="1")
+'''
+
+
+def loud(kind):
+    def make(toy):
+        toy.plugin("loud", LOUD)
+        toy.environment |= {"LOUD_MODE": "low", "LOUD_FILE": str(toy.root / "one.txt")}
+        toy.write("one.txt", "1")
+        toy.write("two.txt", "2")
+        (toy.root / "plugins/lexicon/zh").mkdir(parents=True)
+        return source(f"loud.{kind}")
+
+    return make
+
+
+UNSEEN = {
+    "a file behind a link": (link_out, lambda toy: (outside(toy) / "c.txt").write_text("c\n")),
+    "a file where a link leads deeper": (link_deeper, lambda toy: toy.write("data/deep/er/b.txt", "b\n")),
+    "a link that leads somewhere at last": (link_to_nothing, lambda toy: toy.write("data/.store/b", "b\n")),
+    "a file in a circle": (link_in_a_circle, lambda toy: toy.write("data/low/b.txt", "b\n")),
+    "a file of a set": (
+        set_in_a_folder,
+        lambda toy: toy.write("d/set/2.json", '[{"instruction": "c", "output": "d"}]'),
+    ),
+    "a fetched file of a set": (
+        set_with_a_link_to_nothing,
+        lambda toy: toy.write("d/other.json", '[{"instruction": "c", "output": "d"}]'),
+    ),
+    "another revision": (cached_model, lambda toy: toy.write("hf/hub/models--x--y/refs/main", "b" * 40)),
+    "a fact": (loud("loud"), lambda toy: toy.environment.update(LOUD_MODE="high")),
+    "a file named by a variable": (
+        loud("named"),
+        lambda toy: toy.environment.update(LOUD_FILE=str(toy.root / "two.txt")),
+    ),
+    "data in a plugin's empty folder": (loud("quiet"), lambda toy: toy.write("plugins/lexicon/zh/w.txt", "w")),
+}
+
+
+@pytest.mark.parametrize(("make", "change"), UNSEEN.values(), ids=UNSEEN)
+def test_what_a_plan_would_run_a_build_runs(toy, make, change):
+    toy.manifest(make(toy))
+    for _ in range(3):
+        first = toy.build()
+        assert 0 == first.exit_code, first.stderr
+        time.sleep(0.1)
+    change(toy)
+    [planned] = json.loads(toy.forge("plan", "forge.toml", "--json").stdout)["steps"]
+    assert ("run", {"w": "ran"}) == (planned["will"], toy.build().statuses)
+
+
+KEPT = [link_out, link_deeper, link_to_nothing, link_in_a_circle, set_in_a_folder, cached_model, loud("quiet")]
+
+
+@pytest.mark.parametrize("make", KEPT, ids=lambda make: make.__name__)
+def test_what_is_looked_at_costs_no_short_cut(toy, make):
+    toy.manifest(make(toy))
+    for _ in range(3):
+        imported(toy)
+        time.sleep(0.1)
+    assert "attrs" not in imported(toy)
+
+
+def test_no_value_of_the_environment_is_written(toy):
+    toy.write("words/a.txt", "a\nbee\n")
+    toy.manifest(BASE)
+    secrets = {"HF_ENDPOINT": "https://u:s3cr3t@hub", "FORGE_PASSPHRASE": "s3cr3t", "FORGE_CREDENTIALS": "s3cr3t"}
+    for _ in range(3):
+        assert 0 == toy.build(**secrets).exit_code
+        time.sleep(0.1)
+    [snapshot] = (toy.store / "builds").glob("*.snapshot")
+    assert not [path for path in toy.store.rglob("*") if path.is_file() and b"s3cr3t" in path.read_bytes()]
+    taken = snapshot.stat().st_ino
+    toy.build(**secrets)
+    assert taken == snapshot.stat().st_ino
+    toy.build(**secrets | {"FORGE_PASSPHRASE": "other"})
+    assert taken != snapshot.stat().st_ino

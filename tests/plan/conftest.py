@@ -1,5 +1,7 @@
 """A registry of step types that live here, so that plans need no process."""
 
+from pathlib import Path
+
 import attrs
 import pytest
 from attrs.validators import ge
@@ -62,10 +64,41 @@ class Join:
     def make(self, inputs, out, run): ...
 
 
+@attrs.frozen
+class Named:
+    """Names a file by itself, or fails where it is asked."""
+
+    path: str = ""
+    fails: str = ""
+    checked: int = attrs.field(default=0, validator=lambda _, __, value: {0: "fine"}[value])
+
+    def files(self):
+        if self.fails == "files":
+            raise IndexError("list index out of range")
+        return [forge.File("file", Path(self.path))] if self.path else []
+
+    def facts(self):
+        return {"mode": {}["mode"] if self.fails == "facts" else {1} if self.fails == "json" else "low"}
+
+    def read(self, run): ...
+
+
+@attrs.frozen
+class Put:
+    to: str
+
+    def destination(self):
+        return self.to
+
+    def export(self, inputs, out, run): ...
+
+
 @pytest.fixture
 def registry():
     register = forge.Register("toy")
     register.source("read", Read, version="1")
+    register.source("named", Named, version="1")
+    register.exporter("put", Put, version="1")
     register.transform("keep", Keep, version="1")
     register.transform("halves", Halves, version="1")
     register.transform("join", Join, version="1")

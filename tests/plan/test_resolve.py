@@ -1,7 +1,11 @@
+import attrs
 import pytest
 
 from forge.core.errors import ManifestError, PluginError
 from forge.core.step import Input
+from forge.plan.load import load
+from forge.plan.resolve import resolve
+from forge.plugin.discovery import Registry
 
 RAW = """
 [sources.raw]
@@ -139,3 +143,74 @@ def test_a_plugin_that_can_t_be_loaded_is_no_problem_of_the_manifest(plan, regis
     registry.modules = {"toy": "toy_plugin", "bad": "no_such_module_anywhere"}
     with pytest.raises(PluginError, match="can't be loaded"):
         plan(step(use="bad.x"))
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('fails = "files"', "`files` of `toy.named` fails: IndexError('list index out of range') ("),
+        ('fails = "facts"', "`facts` of `toy.named` fails: KeyError('mode') ("),
+        ('fails = "json"', "`facts` of `toy.named` must give values that JSON has, got `{1}` as `mode`"),
+        ("checked = 1", "`__init__` of `toy.named` fails: KeyError(1) ("),
+    ],
+)
+def test_what_fails_in_a_class_is_told_of_its_step_and_line(plan, line, what):
+    [(_, step, message, _)] = problems(plan, f'[sources.w]\nuse = "toy.named"\n{line}\n')
+    assert ("w", True) == (step, message.startswith(what)), message
+    assert not what.endswith("(") or f"{__file__.replace('test_resolve', 'conftest')}, line " in message
+
+
+def named(path):
+    return f'[sources.w]\nuse = "toy.named"\npath = "{path}"\n'
+
+
+def test_a_file_that_a_class_names_stays_in_the_project(plan, tmp_path, monkeypatch):
+    project = tmp_path / "data"
+    monkeypatch.setattr("forge.plan.load.root_of", lambda *_: project)
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    (project / "link").symlink_to(secret)
+    for path in (secret, project / "../secret.txt", project / "link"):
+        [(_, _, message, hint)] = problems(plan, named(path))
+        assert f"`toy.named` names `{path}`, which leads out of the project" == message
+        assert "FORGE_ALLOW=/folder" in hint
+    assert plan(named(project / "a.txt")).steps["w"].files["files()"]
+    monkeypatch.setenv("FORGE_ALLOW", str(tmp_path))
+    assert plan(named(secret)).steps["w"].files["files()"]
+
+
+def test_a_class_names_files_of_the_hub_s_cache_and_of_packages(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr("forge.plan.load.root_of", lambda *_: tmp_path / "data")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    for path in ("hf/hub/models--x/blobs/a", "hf/token"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x")
+    for path in (tmp_path / "hf/hub/models--x/blobs/a", attrs.__file__):
+        assert plan(named(path)).steps["w"].files["files()"]
+    assert 1 == len(problems(plan, named(tmp_path / "hf/token")))
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("import no_such_thing\n", "No module named 'no_such_thing'\") ({file}, line 1)"),
+        ("\nx = (\n", "({file}, line 2)"),
+        ("import sys\n\nsys.exit()\n", "ends the process when it is imported: SystemExit() ({file}, line 3)"),
+    ],
+)  # fmt: skip
+def test_a_plugin_that_can_t_be_imported_is_told_with_its_line(write, tmp_path, monkeypatch, source, what):
+    file = write(source, "broken_for_forge.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    manifest = load(write('[sources.w]\nuse = "broken.read"\n'))
+    with pytest.raises(PluginError) as caught:
+        resolve(manifest, Registry({"broken": "broken_for_forge"}))
+    assert what.format(file=file) in caught.value.message
+
+
+def test_a_plugin_without_a_hook_says_what_is_missing(write, tmp_path, monkeypatch):
+    write("def forge_register(register):\n    pass\n", "bare_for_forge.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    manifest = load(write('[sources.w]\nuse = "bare.read"\n'))
+    with pytest.raises(ManifestError) as caught:
+        resolve(manifest, Registry({"bare": "bare_for_forge"}))
+    assert "mark its function `forge_register` with `@forge.hookimpl`" in str(caught.value.problems[0].hint)

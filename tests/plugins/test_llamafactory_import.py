@@ -1,6 +1,7 @@
 """LLaMA-Factory's registry: what is imported as conversations, and what is refused before anything runs."""
 
 import json
+import os
 
 import pytest
 
@@ -131,3 +132,33 @@ def test_a_build_imports_and_a_changed_file_is_noticed(forge_project):
     forge_project.write("d/dataset_info.json", json.dumps({"d": {"hf_hub_url": "x/y"}}))
     refused = forge_project.build()
     assert (2, True) == (refused.exit_code, "forge.toml:2: step `d`: data set `d` can't be imported" in refused.stderr)
+
+
+@pytest.mark.parametrize("way", ["from the project", "from the root", "by a link"])
+def test_a_registry_leads_out_of_the_project_only_where_a_person_allows_it(forge_project, tmp_path_factory, way):
+    secret = tmp_path_factory.mktemp("outside") / "x.json"
+    secret.write_text(json.dumps([{"instruction": "一", "output": "二"}]), encoding="utf-8")
+    (forge_project.root / "d").mkdir()
+    (forge_project.root / "d/link.json").symlink_to(secret)
+    beside = os.path.relpath(secret, forge_project.root / "d")
+    name = {"from the project": beside, "from the root": str(secret), "by a link": "link.json"}[way]
+    forge_project.write("d/dataset_info.json", json.dumps({"d": {"file_name": name}}))
+    forge_project.manifest('[sources.d]\nuse = "llamafactory.dataset"\ninfo = "d/dataset_info.json"\ndataset = ["d"]\n')
+    refused = forge_project.build()
+    assert (2, True) == (refused.exit_code, "which leads out of the project" in refused.stderr), refused.stderr
+    allowed = forge_project.build(FORGE_ALLOW=str(secret.parent))
+    assert ("ran", 1) == (allowed.steps["d"].status, allowed.steps["d"].rows_out)
+
+
+def test_a_registry_that_a_person_names_brings_the_files_beside_it(forge_project, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "sets").mkdir()
+    rows = json.dumps([{"instruction": "一", "output": "二"}])
+    (folder / "sets/d.json").write_text(rows, encoding="utf-8")
+    (folder / "near.json").write_text(rows, encoding="utf-8")
+    info = folder / "sets/dataset_info.json"
+    info.write_text(json.dumps({"d": {"file_name": "d.json"}, "near": {"file_name": "../near.json"}}))
+    forge_project.manifest('[sources.d]\nuse = "llamafactory.dataset"\ninfo = "-"\ndataset = ["d"]\n')
+    given = ("--set", f"d.info={info}")
+    assert "ran" == forge_project.build(*given).statuses["d"]
+    assert "leads out of the project" in forge_project.build(*given, "--set", 'd.dataset=["near"]').stderr
