@@ -188,7 +188,9 @@ NAMED_LANDLINE = re.compile(
     rf"{_TELEPHONE_WORD}(?P<value>(?!400|800)[2-9][0-9]{{2,3}}[ \-.]?[0-9]{{4}}{_EXTENSION})"
     rf"(?![0-9])(?![ \-.][0-9]){_MEASURE}"
 )
-INTERNATIONAL = re.compile(r"(?<![0-9A-Za-z])\+(?!86)[1-9][0-9]{0,2}(?:[ \-.()]{0,2}[0-9]{2,5}){2,5}(?![0-9])")
+INTERNATIONAL = re.compile(
+    r"(?<![0-9A-Za-z])\+(?!86)[1-9][0-9]{0,2}(?: ?\(0\))?(?:[ \-.()]{0,2}[0-9]{2,5}){2,5}(?![0-9])"
+)
 
 # Bank cards and passports, on demand --------------------------------------------------------------------------------
 BANK_CARD = re.compile(r"(?<![0-9])(?<![0-9]\.)[3-6](?:[ \-]?[0-9]){14,18}(?![0-9])")
@@ -201,7 +203,7 @@ PASSPORT = re.compile(
 # Social accounts ----------------------------------------------------------------------------------------------------
 _QQ = (
     r"(?:(?<![A-Za-z])[Qq][ .]?[Qq]|扣[ *.]?扣|企鹅|球球|蔻蔻|抠抠|叩叩|秋秋|丘丘|🐧|(?<![A-Za-z])qiu ?qiu|鹅号"
-    r"|(?<![A-Za-z])[Qq](?=号|:)|(?<=[我的])[Qq](?=是)|扣(?=号|:)|加个?[Qq扣])"
+    r"|(?<![A-Za-z])[Qq](?=号|:)|(?<=[我的])[Qq](?=是)|扣(?=号|:)|加[个我]?[Qq扣])"
 )
 _BREAK = r"[ *·./_-]{0,2}"  # put between the characters of a name to hide it
 _HEART = r"[❤♥♡💕💗💓💖]\ufe0f?"
@@ -214,6 +216,7 @@ _ALSO = rf"(?:\s*+(?:/|、|,|和|或|&|跟)\s*+(?:{_QQ}|{_WECHAT}|手机|电话)
 _SAID = r"(?:[哈吧哦呀啊呢嘛]{1,2}|上?(?:搜索?|加|找|叫|查|戳)我?)?"  # what people put between a name and an account
 _QQ_DIGITS = r"[1-9](?:[ \-.]?[0-9]){4,11}(?![0-9])(?!-[0-9])"
 QQ_NUMBERS = (
+    re.compile(rf"(?<=我的)(?:[Qq]{{2}}|扣扣)\s*+,\s*+[1-9][0-9]{{5,10}}(?![0-9]){_UNIT}(?![月日号])"),
     re.compile(
         rf"{_QQ}\s*+(?:号码?|群(?:号|主)?|账号|帐号|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号)?\s*+"
         rf"(?:{_IS}|is\s++){_QQ_DIGITS}{_UNIT}",
@@ -317,7 +320,7 @@ ORDINARY_WORDS = frozenset(_ORDINARY.split("|"))
 """English words that follow the name WeChat without being anybody's account."""
 
 # What can hold any of it, in raw text -------------------------------------------------------------------------------
-_RAW_DIGIT = r"[0-9０-９零一二三四五六七八九〇壹贰叁肆伍陆柒捌玖幺貳陸两洞拐勾OolI⓪\p{No}]"
+_RAW_DIGIT = r"[0-9０-９零一二三四五六七八九〇壹贰叁肆伍陆柒捌玖幺貳陸两洞拐勾OolI⓪\p{No}𝟎-𝟿]"
 _RAW_MORE = rf"(?:[^\p{{Han}}A-Za-z0-9]{{0,4}}{_RAW_DIGIT})"
 _RAW_DIGITS = rf"{_RAW_DIGIT}{_RAW_MORE}{{4}}"
 _RAW_QQ = r"[Qq扣蔻抠叩🐧]|企鹅|球球|鹅号|秋秋|丘丘"

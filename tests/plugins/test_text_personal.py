@@ -134,6 +134,10 @@ FOUND = [
     ("phone 4155550167", "phone [PHONE]"),
     ("4155550167 is my cell", "[PHONE] is my cell"),
     ("(415)5550167", "[PHONE]"),
+    ("加我Q 100200300", "[SOCIAL]"),
+    ("我的QQ，100200300", "我的[SOCIAL]"),
+    ("+44 (0)20 7946 0958", "[PHONE]"),
+    ("𝟏𝟑𝟔𝟎𝟎𝟎𝟎𝟎𝟎𝟎𝟎", "[PHONE]"),
     ("yi" + " san" * 10, "[PHONE]"),
     ("one" + " three" * 10, "[PHONE]"),
 ]
@@ -247,6 +251,7 @@ KEPT = [
     "order number 4155550167",
     "tracking number: 13600000000",
     "it has 4155550167 digits",
+    "我的QQ，100000人都加了",
 ]
 
 SENTENCES = [
