@@ -182,7 +182,12 @@ class Unify:
             .with_columns(
                 roles.role(pl.col("label"), pl.col(_ROW)).alias("role"),
                 pl.col("line").str.replace(roles.LABEL, "").alias("text"),
-                (pl.col("label").is_null() & pl.col("line").str.contains(roles.UNKNOWN_LABEL)).alias("strange"),
+                # null, not looked at, where there is a label: most lines have one
+                pl.when(pl.col("label").is_null())
+                .then(pl.col("line"))
+                .str.contains(roles.UNKNOWN_LABEL)
+                .fill_null(value=False)
+                .alias("strange"),
                 (pl.lit(self.remarks == "drop") & pl.col("line").str.contains(roles.REMARK)).alias("remark"),
                 # A dialogue's first line begins a turn even without a label, so no text passes to the next dialogue.
                 (pl.col("label").is_not_null() | (pl.col(_ROW) != pl.col(_ROW).shift()).fill_null(value=True))

@@ -49,7 +49,7 @@ class Speakers:
         speech = pl.col(self.column)
         named = pl.when(~speech.str.contains(_NUMBERS)).then(speech)
         speaker = named.str.extract(_NAME, 1).str.strip_chars()
-        said = speech.str.replace(_NAME, "$2").str.strip_chars()
+        said = pl.coalesce(named.str.replace(_NAME, "$2"), speech).str.strip_chars()
         marked = forge.drop(rows, {"no name before the speech": speaker.is_null()})
         return marked.with_columns(speaker.alias("speaker"), said.alias("text"))
 

@@ -192,7 +192,7 @@ def _labelled(text: str, pattern: Any) -> tuple[list[Turn], int, int]:
         return [], 0, 0
     ends = [match.start() for match in found[1:]] + [len(text)]
     turns = [(match[1], text[match.end() : end]) for match, end in zip(found, ends, strict=True)]
-    strange = sum(len(re.findall(UNKNOWN_LABEL, f"-{words}")) for _, words in turns)
+    strange = sum(len(re.findall(UNKNOWN_LABEL, f"-{words}", re.MULTILINE)) for _, words in turns)
     return turns, int(bool(text[: found[0].start()].strip())), strange
 
 

@@ -90,7 +90,7 @@ _NAMES_END = "[^\x00-\u4dff\ua000-\U0010ffff说道问答如是想为叫讲成了
 """A Chinese letter but for those that end words before a colon: `他说：`, `比如：`."""
 
 UNKNOWN_LABEL = (
-    rf"(?m)^[^\S\n]*(?:{_HAN}{{0,5}}{_NAMES_END}|[A-Za-z][A-Za-z .'-]{{1,15}})"
+    rf"^[^\S\n]*(?:{_HAN}{{0,5}}{_NAMES_END}|[A-Za-z][A-Za-z .'-]{{1,15}})"
     r"(?:（[^）\n]*）|\([^)\n]*\)|[0-9]{1,2})?[^\S\n]*[：:]"
 )
 """What looks like a label at the start of a line: a short name, perhaps whom it plays, a colon of either width."""

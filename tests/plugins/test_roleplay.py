@@ -266,6 +266,8 @@ def test_speeches_are_parted_into_names_and_words():
         (row["speaker"], row["text"]) for row in kept
     ]
     assert ["no name before the speech"] * 4 == dropped
+    table = Speakers().transform(pl.LazyFrame({"text": ["12:30 the clock strikes"]})).collect()
+    assert ["12:30 the clock strikes"] == table["text"].to_list()
     kept, _ = made(Speakers(), [{"text": text} for text in ("1: yes", "Guard 2: 30 men at 12:30")])
     assert [("1", "yes"), ("Guard 2", "30 men at 12:30")] == [(row["speaker"], row["text"]) for row in kept]
 
