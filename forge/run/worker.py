@@ -155,7 +155,8 @@ class Worker:
         return Ledger(lambda: actions.scratch(job.key), job.threads, self.send, beat, seen, leave=self.leave)
 
     def _perform(self, job: Job, store: Store, actions: Actions, beat: Callable[[], None]) -> Record:
-        begun, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        begun, wall = time.monotonic(), time.time()
+        started = datetime.now(UTC).isoformat(timespec="seconds")
         found, instance = self.instance(job)
         before = _signatures(instance)
         ledger = self.ledger(job, actions, beat)
@@ -179,8 +180,13 @@ class Worker:
                 raise refused from error
             finally:
                 self.leave.end()
-            self._check_code(found.cls, job)
-            unchanged = _check_files(instance, job, store, ledger.seen, before)
+            try:
+                self._check_code(found.cls, job)
+                unchanged = _check_files(instance, job, store, ledger.seen, before)
+            except StepError:
+                if found.each_file or found.rowwise:
+                    _forget_pieces(store, wall)
+                raise
             durable = is_worth_syncing(time.monotonic() - begun, lambda: size_below(out))
             tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)
             return Record(
@@ -278,6 +284,14 @@ def _keep_files(instance: Any, store: Store) -> None:
     """Store the files that a check or a labeler reads from outside, so that both can be looked into anywhere."""
     for files in files_of(instance).values():
         store.publish_tree(Tree({f.name: attrs.evolve(store.add_copy(f.path), executable=False) for f in files}))
+
+
+def _forget_pieces(store: Store, since: float) -> None:
+    """Forget what was kept in pieces *since* a time, for they may be of other code or bytes than their keys say."""
+    for pointer in (store.root / "pieces").glob("*/*.json"):
+        with suppress(FileNotFoundError):
+            if pointer.stat().st_mtime >= since - _GRAIN / 1e9:
+                pointer.unlink()
 
 
 def _settled(info: os.stat_result) -> tuple[int, ...]:

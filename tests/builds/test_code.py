@@ -100,9 +100,23 @@ class Read:
         exec(os.environ.get("AFTERWARDS", ""))
 
 
+@attrs.frozen
+class Many:
+    \"\"\"Say of each file what lies beside the plugin, and do what a person does meanwhile.\"\"\"
+
+    path: forge.Files
+
+    def read(self, run):
+        beside = Path(__file__).with_name("beside.txt")
+        exec(os.environ.get("MEANWHILE", ""))
+        for file in self.path:
+            yield [{"text": beside.read_text()}]
+
+
 @forge.hookimpl
 def forge_register(register):
     register.transform("say", Say, version="1")
+    register.source("many", Many, version="1", each_file=True)
     register.source("read", Read, version="1")
 """
 READS = """
@@ -146,3 +160,14 @@ def test_a_second_name_that_a_file_gets_while_it_is_read_is_no_change(busy):
     busy.manifest(READS)
     built = busy.build(MEANWHILE="os.link(file, str(file) + '.second')")
     assert 0 == built.exit_code, built.stderr
+
+
+def test_pieces_that_were_made_while_the_plugin_changed_are_not_kept(busy):
+    for number in range(9):
+        busy.write(f"in/{number}.txt", str(number))
+    busy.manifest(READS.replace("loud.read", "loud.many").replace("raw.txt", "in/*.txt"))
+    assert 1 == busy.build(MEANWHILE="beside.write_text('new')").exit_code
+    busy.write("plugins/beside.txt", "old")
+    assert "ran" == busy.build().statuses["words"]
+    assert 0 == busy.forge("get", "forge.toml", "words", "words.jsonl").exit_code
+    assert {'{"text":"old"}'} == set((busy.root / "words.jsonl").read_text().replace(" ", "").split())
