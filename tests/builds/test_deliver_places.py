@@ -49,7 +49,7 @@ def test_a_name_as_long_as_a_name_can_be_is_written(project):
 
 @pytest.mark.parametrize("path", [".", "store", "store/builds/*"])
 def test_a_source_that_takes_in_the_store_is_refused(project, path):
-    project.manifest(MANIFEST.replace("{to}", "made.txt").replace('"one.txt"', f'"{path}"'))
+    project.manifest(MANIFEST.replace("{to}", ".made.txt").replace('"one.txt"', f'"{path}"'))
     result = project.build()
     assert (2, True) == (result.exit_code, "takes in files of forge's own store" in result.stderr)
 
