@@ -20,6 +20,7 @@ from forge.core.errors import ForgeError, ManifestError, PluginError, Problem
 from forge.core.fence import VARIABLE
 from forge.core.step import Input, Resources, Step, split_reference
 from forge.core.suggest import did_you_mean
+from forge.plan.apart import collisions
 from forge.plan.graph import Graph, closure
 from forge.plan.place import hub_cache, package_of
 from forge.plan.sweep import BEST, expand, named
@@ -81,6 +82,7 @@ def resolve(manifest: Manifest, registry: Registry | None = None, targets: Itera
     steps = {
         n: _step(resolver, tables[n], types[n], instances[n], inputs[n], resources[n]) for n in order if n in wanted
     }
+    resolver.problems += collisions(steps, tables, manifest.root)
     if resolver.problems:
         raise ManifestError(resolver.problems)
     return Graph(manifest, steps, resolver.registry.modules, sweeps)

@@ -73,7 +73,7 @@ def test_a_delivery_that_is_interrupted_leaves_nothing_half_done(tmp_path, monke
 
 @pytest.mark.parametrize("path", [".", "store", "store/builds/*"])
 def test_a_source_that_takes_in_the_store_is_refused(project, path):
-    project.manifest(MANIFEST.replace("{to}", "made.txt").replace('"one.txt"', f'"{path}"'))
+    project.manifest(MANIFEST.replace("{to}", ".made.txt").replace('"one.txt"', f'"{path}"'))
     result = project.build()
     assert (2, True) == (result.exit_code, "takes in files of forge's own store" in result.stderr)
 
