@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import pluggy
 from forge.core.errors import PluginError
 from forge.core.suggest import did_you_mean
 from forge.plugin import hookspecs
+from forge.plugin.bytecode import distrust_bytecode
 from forge.plugin.entry_points import entry_points
 from forge.plugin.registry import Register, StepType
 
@@ -87,7 +90,9 @@ class Registry:
             return
         register = self.loaded.setdefault(namespace, Register(namespace))
         try:
-            module = import_module(path)
+            with redirect_stdout(sys.stderr):  # results alone go to standard output
+                distrust_bytecode(self.packages)
+                module = import_module(path)
             name = self.manager.register(module, name=entry)
             hooks = self.manager.subset_hook_caller(
                 "forge_register", [p for n, p in self.manager.list_name_plugin() if n != name]

@@ -101,3 +101,12 @@ def test_two_distributions_may_not_offer_one_name(forge_project):
     forge_project.write("plugins/other-1.dist-info/entry_points.txt", "[forge]\ntwice = elsewhere\n")
     result = forge_project.forge("plugins", "list")
     assert (3, True) == (result.exit_code, "two distributions offer a plugin called `twice`" in result.stderr)
+
+
+def test_what_a_plugin_prints_while_it_is_loaded_is_no_result(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "chatty_plugin.py").write_text(
+        'import forge\n\nprint("hello")\n\n\n@forge.hookimpl\ndef forge_register(register):\n    pass\n'
+    )
+    Registry({"chatty": "chatty_plugin"}).plugin("chatty")
+    assert ("", "hello\n") == capsys.readouterr()
