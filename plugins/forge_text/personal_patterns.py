@@ -324,7 +324,7 @@ _RAW_DIGIT = r"[0-9０-９零一二三四五六七八九〇壹贰叁肆伍陆柒
 _RAW_MORE = rf"(?:[^\p{{Han}}A-Za-z0-9]{{0,4}}{_RAW_DIGIT})"
 _RAW_DIGITS = rf"{_RAW_DIGIT}{_RAW_MORE}{{4}}"
 _RAW_QQ = r"[Qq扣蔻抠叩🐧]|企鹅|球球|鹅号|秋秋|丘丘"
-_RAW_IDENTIFIER = r"[A-Za-z0-9_.\-Ａ-Ｚａ-ｚ０-９＿．－]{5}"
+_RAW_IDENTIFIER = r"[A-Za-z0-9_.\-Ａ-Ｚａ-ｚ０-９＿．－‐‑‒–—―−─]{5}"  # with every mark that a shadow has as a hyphen
 _RAW_ACCOUNT = rf"(?:{_RAW_IDENTIFIER}|[#＃][0-9０-９]{{4}}|{_RAW_DIGITS})"
 _RAW_NAME = (
     rf"(?:[微薇威徽维卫]|围脖|小红薯|绿泡泡|绿色软件|B站|b站|{_HAN_PLATFORMS}|[Ａ-Ｚａ-ｚ]"
