@@ -98,6 +98,7 @@ def open_project(
 def _keep_apart(graph: Graph, store: Store) -> None:
     """Refuse steps that would read the store, which changes with every build."""
     from forge.core.errors import ManifestError, Problem
+    from forge.plan.apart import would_read
 
     inside = f"{os.path.realpath(store.root)}{os.sep}"
     problems = []
@@ -106,7 +107,8 @@ def _keep_apart(graph: Graph, store: Store) -> None:
         for parameter, files in step.files.items() if step is not None else ():
             links = (file.path for file in files if os.path.islink(file.path))
             places = {os.path.join(file.path.parent, "") for file in files}.union(links)
-            if any(os.path.join(os.path.realpath(place), "").startswith(inside) for place in places):
+            found = any(os.path.join(os.path.realpath(place), "").startswith(inside) for place in places)
+            if found or would_read(files.pattern, graph.manifest.root, store.root):
                 place = table.place_of(parameter)
                 message = f"`{parameter}` takes in files of forge's own store, `{store.root}`"
                 hint = "name the folders that hold your files, or keep the store elsewhere with `--store`"

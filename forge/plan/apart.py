@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from forge.core.step import Step
 
 _HINT = "name another `to`"
+_HELD = ("format", "builds/a.json", "trees/aa/a.json", "objects/aa/a", "artifacts/aa/a/rows.arrow", "logs/a.log")
+"""Files that stand for those of any store."""
 
 
 @attrs.frozen
@@ -60,6 +62,18 @@ def collisions(steps: Mapping[str, Step], tables: Mapping[str, StepTable], root:
         placed.setdefault(path, name)
         for folder in folders:
             inside.setdefault(folder, name)
+
+
+def would_read(pattern: str, root: Path, store: Path) -> bool:
+    """Say whether a glob below *root* matches what every store holds once something is built, were it at *store*."""
+    fixed, wild = fixed_part(pattern)
+    base = os.path.normpath(os.path.join(root, fixed))
+    below = os.path.relpath(store, base).split(os.sep)
+    if below[0] == os.pardir or not (wild or os.path.isdir(base)):
+        return False
+    parts = (wild or "**").split("/")
+    names = [] if below == [os.curdir] else below
+    return any(matches(parts, [*names, *held.split("/")]) for held in _HELD)
 
 
 def _folders(path: str) -> Iterator[str]:

@@ -40,7 +40,8 @@ def installed() -> dict[str, str]:
     Several entry points may serve one namespace: `check` and `check.table` both add step types to `check`.
     """
     found: dict[str, str] = {}
-    for name, value in entry_points(GROUP):
+    for name, declared in entry_points(GROUP):
+        value = declared.partition("[")[0].strip()  # extras that an entry point asks for are no part of its module
         if found.setdefault(name, value) != value:
             raise PluginError(
                 f"two distributions offer a plugin called `{name}`: `{found[name]}` and `{value}`",
@@ -88,6 +89,9 @@ class Registry:
     def _load(self, entry: str, path: str, namespace: str) -> None:
         if entry in self.done:
             return
+        if ":" in path:
+            hint = "name the module alone, and mark its functions with `@forge.hookimpl`"
+            raise PluginError(f"plugin `{entry}` names `{path}`, which is no module", hint=hint)
         register = self.loaded.setdefault(namespace, Register(namespace))
         try:
             with redirect_stdout(sys.stderr):  # results alone go to standard output

@@ -4,7 +4,7 @@ import pytest
 
 from forge.core.errors import ManifestError
 from forge.core.files import Files, fixed_part
-from forge.plan.apart import matches
+from forge.plan.apart import matches, would_read
 
 RAW = """
 [sources.raw]
@@ -75,3 +75,25 @@ def test_a_glob_matches_what_it_would_find(tmp_path, wild, path, matched):
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text("x")
     assert [matched] * 2 == [matches(wild.split("/"), path.split("/")), bool(Files.match(wild, tmp_path))]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "store", "read"),
+    [
+        (".", "store", True),
+        ("**", "store", True),
+        ("**/*.json", "store", True),
+        ("store", "store", True),
+        ("sto*/**", "store", True),
+        ("**/*.txt", "store", False),
+        ("**", ".store", False),
+        ("data/**", "store", False),
+        ("data/**", "data/deep/store", True),
+        (".", "../store", False),
+        ("*", "store", False),
+    ],
+)
+def test_a_glob_that_would_read_the_store_is_known_before_there_is_one(tmp_path, pattern, store, read):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "store").mkdir()
+    assert read == would_read(pattern, tmp_path, tmp_path / store)

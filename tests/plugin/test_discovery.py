@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from forge.core.errors import PluginError
-from forge.plugin.discovery import Registry
+from forge.plugin.discovery import Registry, installed
 
 SOURCE = """
 import attrs
@@ -110,3 +110,10 @@ def test_what_a_plugin_prints_while_it_is_loaded_is_no_result(tmp_path, monkeypa
     )
     Registry({"chatty": "chatty_plugin"}).plugin("chatty")
     assert ("", "hello\n") == capsys.readouterr()
+
+
+def test_an_entry_point_s_extras_are_no_part_of_its_module_and_an_attribute_is_refused(monkeypatch):
+    monkeypatch.setattr("forge.plugin.discovery.entry_points", lambda _: [("one", "mine [x,y]"), ("two", "mine:part")])
+    assert {"one": "mine", "two": "mine:part"} == installed()
+    with pytest.raises(PluginError, match="names `mine:part`, which is no module"):
+        Registry(installed()).plugin("two")
