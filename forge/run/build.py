@@ -286,9 +286,25 @@ class Build:
         last = self.store.complete(previous.tree) if previous is not None and same else None
         read = {str(path.absolute()) for path in self.graph.manifest.files}
         read |= {str(f.path.absolute()) for s in self.graph.steps.values() for files in s.files.values() for f in files}
-        delivery = Delivery(step, self.graph.manifest.root, self.store, self.signatures, frozenset(read))
+        delivery = Delivery(
+            step,
+            self.graph.manifest.root,
+            self.store,
+            self.signatures,
+            frozenset(read),
+            lambda digest: self._was_made(step, digest),
+        )
         self.delivered += [str(path) for path in delivery.paths(tree)]
         delivery.make(tree, last, lambda message: self.listener(Warned(step.name, message)))
+
+    def _was_made(self, step: Step, digest: str) -> bool:
+        """Say whether a step of the same type and parameters made a file, so that the store has it still."""
+        for record in self.actions.all():
+            if record.use == step.use and record.action.get("params") == dict(step.params):
+                tree = self.store.complete(record.tree)
+                if tree is not None and any(member.digest == digest for member in tree.members.values()):
+                    return True
+        return False
 
     def _fail(self, step: Step, key: str | None, failure: Failure, seconds: float = 0.0) -> None:
         self._finish(StepResult(step.name, step.kind, step.use, "failed", key, round(seconds, 3), None, failure))

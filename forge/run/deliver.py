@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Delivery:
     """Lay one artifact out at the place that its step names.
 
-    *signatures* spares reading what has not changed; *read* are the files that the build itself is made from.
+    *signatures* spares reading what has not changed; *read* are the files that the build itself is made from; *made*
+    says of a digest whether such a step made it, under another name of the manifest or at another place of the project.
     """
 
     step: Step
@@ -34,6 +35,7 @@ class Delivery:
     store: Store
     signatures: Signatures
     read: frozenset[str] = frozenset()
+    made: Callable[[str], bool] = lambda _: False
 
     def paths(self, tree: Tree) -> dict[Path, Member]:
         """Return the file for each member: *to* itself where there is one, else files below it."""
@@ -60,6 +62,8 @@ class Delivery:
                 continue
             known = before[path].digest if path in before else None
             name = path.relative_to(self.root)
+            if known is None and found and self.made(found):
+                known = found
             if known is None and found is not None:
                 message = f"`{name}` is there already, and step `{self.step.name}` did not write it"
                 raise StepError(message, hint="move it away, or name another `to`")

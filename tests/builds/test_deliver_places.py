@@ -105,3 +105,17 @@ def test_a_plan_names_what_was_changed_or_taken_away_in_the_tree(project):
         assert ([], ["made.txt"]) == (raw["writes_again"], out["writes_again"])
         assert 0 == project.build().exit_code
         assert "one" == (project.root / "made.txt").read_text()
+
+
+def test_a_manifest_of_another_name_writes_over_what_the_same_step_made_and_over_nothing_else(project):
+    project.manifest(MANIFEST.replace("{to}", "made"))
+    assert 0 == project.build().exit_code
+    (project.root / "forge.toml").rename(project.root / "renamed.toml")
+    project.write("one.txt", "two")
+    assert 0 == project.forge("build", "renamed.toml").exit_code
+    assert "two" == (project.root / "made").read_text()
+    (project.root / "renamed.toml").rename(project.root / "again.toml")
+    project.write("one.txt", "three")
+    project.write("made", "mine")
+    refused = project.forge("build", "again.toml")
+    assert (1, "mine") == (refused.exit_code, (project.root / "made").read_text()), refused.stderr
