@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +14,7 @@ from forge.core.digest import digest_value
 from forge.core.errors import StepError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from forge.core.action import Fingerprints
     from forge.core.files import Files, Seen
@@ -83,6 +82,7 @@ class Keys:
     files: FileReader
     code: dict[str, Fingerprints] = attrs.Factory(dict)
     read: set[Path] = attrs.Factory(set)
+    folders: set[Path] = attrs.Factory(set)
     modules: dict[str, dict[str, str]] = attrs.Factory(dict)
     seen: dict[Path, Seen] = attrs.Factory(dict)
     recall: Recall = lambda _: None
@@ -135,14 +135,14 @@ class Keys:
         if step.use not in self.code:
             from forge.plugin.fingerprint import fingerprint
 
-            self.code[step.use] = fingerprint(type(step.instance), self.graph.packages, self._source, self._data)
+            self.code[step.use] = fingerprint(
+                type(step.instance), self.graph.packages, self._source, self._data, self.folders.add
+            )
         return self.code[step.use]
 
     def sources(self) -> set[str]:
         """Return the code and data files that fingerprints were taken from, and the folders of either, empty or not."""
-        beside = {path.parent for path in self.read if path.suffix == ".py"}
-        data = {folder for each in beside for folder in _data_folders(each)}
-        return data | {str(p) for path in self.read for p in (path, path.parent)}
+        return {str(p) for path in self.read for p in (path, path.parent)} | {str(folder) for folder in self.folders}
 
     def _source(self, path: Path) -> Any:
         from forge.plugin.fingerprint import describe
@@ -175,16 +175,3 @@ class Keys:
     def _names_matter(step: Step) -> bool:
         """Say whether the step can see what its inputs are called; if not, renaming a step changes no key."""
         return step.verb != "transform" and len(step.inputs) > 1
-
-
-def _data_folders(folder: Path) -> Iterator[str]:
-    """Yield every folder below those beside code that hold no Python: data of a plugin, or room for it."""
-    for entry in os.scandir(folder):
-        if entry.is_dir() and entry.name != "__pycache__":
-            below = []
-            for base, _, names in os.walk(entry.path):
-                below.append(base)
-                if any(name.endswith(".py") for name in names):
-                    break
-            else:
-                yield from below

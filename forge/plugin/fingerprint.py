@@ -37,11 +37,12 @@ def fingerprint(
     packages: frozenset[str],
     source: Callable[[Path], Any],
     data: Callable[[Path], str],
+    looked_into: Callable[[Path], object] = lambda _: None,
 ) -> Fingerprints:
     """Return the fingerprints of all modules that *cls* uses from *packages* (top-level names).
 
     *source* maps a source file to `describe`'s answer, *data* a data file to the digest of its bytes; both may
-    remember them while the file is unchanged.
+    remember them while the file is unchanged. *looked_into* hears of each folder of data, which may be empty.
     """
     tracked = packages | {cls.__module__.partition(".")[0]}
     found: Fingerprints = {}
@@ -69,7 +70,7 @@ def fingerprint(
             named = frozenset(text.partition("/")[0] for text in described["texts"])
             folders[path.parent, module] = named
     for (folder, package), names in sorted(folders.items()):
-        digests = {p.relative_to(folder).as_posix(): data(p) for p in _data_files(folder, names)}
+        digests = {p.relative_to(folder).as_posix(): data(p) for p in _data_files(folder, names, looked_into)}
         if digests:
             found[f"{package}/*"] = digests
     return found
@@ -164,7 +165,7 @@ def _source(module: str) -> Path | None:
     return None
 
 
-def _data_files(folder: Path, names: frozenset[str] | None) -> list[Path]:
+def _data_files(folder: Path, names: frozenset[str] | None, looked_into: Callable[[Path], object]) -> list[Path]:
     """Return the data beside a module, and in the folders below it that are no packages; of *names* alone, if given."""
     found: list[Path] = []
     for entry in sorted(folder.iterdir()):
@@ -173,8 +174,12 @@ def _data_files(folder: Path, names: frozenset[str] | None) -> list[Path]:
         if entry.is_file():
             found.append(entry)
         elif entry.is_dir() and not (entry / "__init__.py").exists():
-            below = sorted(entry.rglob("*"))
-            found += [p for p in below if p.is_file() and not any(map(_is_litter, p.relative_to(entry).parts))]
+            every = (p for p in sorted(entry.rglob("*")) if not any(map(_is_litter, p.relative_to(entry).parts)))
+            for path in (entry, *every):
+                if path.is_file():
+                    found.append(path)
+                else:
+                    looked_into(path)
     return [path for path in found if path.suffix not in _CODE]
 
 

@@ -20,6 +20,8 @@ import attrs
 
 import forge
 
+LISTS = "list.txt"
+
 
 def _ran(name):
     """Leave a line outside the store, to be counted by the test."""

@@ -311,7 +311,7 @@ class Loud:
         return {"mode": os.environ["LOUD_MODE"]}
 
     def fetch(self, out, run):
-        words = sorted(p.name for p in Path(__file__).parent.rglob("*.txt"))
+        words = sorted(p.name for p in (Path(__file__).parent / "lexicon").rglob("*.txt"))
         (out / "words").write_text(" ".join(words))
 
 

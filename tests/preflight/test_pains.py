@@ -49,7 +49,7 @@ MANIFEST = """
     use = "text.length-band"
     from = "rows"
     column = "input"
-    most = 0
+    least = 50000
 
     [transforms.misnamed]
     use = "text.length-band"
@@ -226,7 +226,7 @@ def test_row_4_masks_that_leave_nothing_to_learn(looks):
 
 def test_row_5_and_the_job_after_max_samples_0_an_empty_set_names_its_step_and_reason(looks, project):
     found = notices(looks["nothing"], "bad")["rows"]
-    assert "it has no rows left of 20; left out: 20 × over 0 characters" == found["message"]
+    assert "it has no rows left of 20; left out: 20 × under 50000 characters" == found["message"]
     said = project.forge("check", "forge.toml", "--set", "tokens.rows=0")
     assert 2 == said.exit_code
     assert "step `tokens`: `rows` must be >= 1, got `0`" in said.stderr
