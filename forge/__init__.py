@@ -35,6 +35,7 @@ _HOMES = {
     "Reply": "forge.plugin.protocols",
     "Request": "forge.plugin.protocols",
     "Register": "forge.plugin.registry",
+    "foreseen": "forge.plugin.registry",
     "most_rejects": "forge.plugin.registry",
     "setting": "forge.plugin.registry",
 }
@@ -62,6 +63,7 @@ __all__ = [
     "StepError",
     "__version__",
     "drop",
+    "foreseen",
     "hookimpl",
     "kept",
     "most_rejects",
@@ -84,7 +86,7 @@ if TYPE_CHECKING:
     from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally, write_rows
     from forge.plugin.hookspecs import hookimpl
     from forge.plugin.protocols import Chat, Evaluation, Finding, Notice, Reject, Reply, Request
-    from forge.plugin.registry import Register, most_rejects, setting
+    from forge.plugin.registry import Register, foreseen, most_rejects, setting
 
 
 def __getattr__(name: str) -> object:

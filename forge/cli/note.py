@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from forge.plan.keys import Keys
     from forge.run.build import Build, Outcome
 
-_FORESEEN = frozenset(
-    ("forge_llamafactory.importer", "forge_llm.model.from_gguf", "forge_llm.model.local", "forge_llm.train.lora")
-)
-"""Modules whose `facts` and `files` look at nothing that is not noted: devices, files, and the folders they lie in."""
 _NAMED = "files()"
 """What stands for a parameter's name where a class named files by its method."""
 _GRAIN = 50_000_000
@@ -161,7 +157,7 @@ def _fixed(project: Project, keys: Keys) -> Iterator[str]:
 def _foreseen(step: Step) -> bool:
     """Say whether all that a step's class looks at by itself is noted; nobody knows what another's `facts` asks for."""
     asked = (getattr(step.instance, name, None) for name in ("facts", "files"))
-    return all(getattr(each, "__module__", "") in _FORESEEN for each in asked if callable(each))
+    return all(getattr(each, "foreseen", False) for each in asked if callable(each))
 
 
 def _watched(files: Mapping[str, Files], project: Project) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
@@ -30,6 +30,8 @@ VERBS: dict[Kind, tuple[tuple[str, type], ...]] = {
 """The methods by which a class of each kind does its work; it has one of them."""
 
 UNKEYED = "forge.unkeyed"
+
+Method = TypeVar("Method", bound="Callable[..., Any]")
 
 MOST_REJECTS = 0.01
 """The share of its records that a source may reject, where neither its class nor the manifest says otherwise."""
@@ -132,6 +134,15 @@ class Register:
 def _offers(cls: type, protocol: type) -> bool:
     methods: Iterable[str] = (n for n, v in vars(protocol).items() if callable(v) and not n.startswith("_"))
     return all(callable(getattr(cls, name, None)) for name in methods)
+
+
+def foreseen(method: Method) -> Method:
+    """Mark a class's `facts` or `files` whose answer depends on devices and on the files that it names alone.
+
+    A build in which nothing changed is then answered without asking it; any other is asked in every build.
+    """
+    method.foreseen = True  # type: ignore[attr-defined]
+    return method
 
 
 def setting(default: Any, *, validator: Callable[..., Any] | None = None) -> Any:

@@ -32,6 +32,7 @@ class Dataset:
     dataset: tuple[str, ...] = attrs.field(validator=min_len(1))
     most_rejects: float = forge.most_rejects()
 
+    @forge.foreseen
     def files(self) -> tuple[forge.File, ...]:
         """Return the files of the data sets; refuses those that can't be imported before anything runs."""
         folder = self.info.path.parent

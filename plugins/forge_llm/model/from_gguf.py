@@ -65,6 +65,7 @@ class GgufModel:
         """Return the families that ``preset`` may name."""
         return summaries()
 
+    @forge.foreseen
     def files(self) -> list[forge.File]:
         """Return the package's file, whose digest belongs to the key as a parameter's would."""
         return [] if self.path is not None else [self._found()]

@@ -38,6 +38,7 @@ class LocalModel:
         """Return the families that ``preset`` may name."""
         return summaries()
 
+    @forge.foreseen
     def files(self) -> list[forge.File]:
         """Return the cached model's files, whose digests belong to the key as a parameter's would."""
         return self._wanted(self._cached()) if self.path is None else []

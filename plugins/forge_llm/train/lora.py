@@ -85,6 +85,7 @@ class LoraTrainer:
         needless = (("bitsandbytes", not self.load_in_4bit), ("accelerate", self.processes == 1))
         return tuple(name for name, spared in needless if spared)
 
+    @forge.foreseen
     def facts(self) -> dict[str, str]:
         """Return what ``auto`` stands for on this machine; it belongs to the key."""
         return {
