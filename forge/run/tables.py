@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from forge.plugin.protocols import Reject
+    from forge.run.job import Job
     from forge.run.ledger import Ledger
 
 
@@ -107,6 +108,22 @@ def _go_together(kinds: Sequence[pl.DataType]) -> bool:
     except pl.exceptions.PolarsError:
         return False
     return True
+
+
+def lazy_of(job: Job, made: Any, where: str = "") -> pl.LazyFrame:
+    """Return what a step's method made, if it is what the engine can run."""
+    import polars as pl
+
+    if isinstance(made, pl.LazyFrame):
+        return made
+    raise other_type(job, made, "a LazyFrame", where)
+
+
+def other_type(job: Job, made: Any, wanted: str, where: str = "") -> StepError:
+    """Return the error of a method that made something else than is *wanted*."""
+    found = f"`{type(made).__name__}`" if made is not None else "nothing"
+    hint = "`frame.lazy()` makes a LazyFrame of a DataFrame" if found == "`DataFrame`" else "look for its `return`"
+    return StepError(f"`{job.verb}` of `{job.use}` must return {wanted}, it returned {found}{where}", hint=hint)
 
 
 def missing(source: pl.LazyFrame, left: Sequence[pl.DataFrame], count: int) -> list[str]:

@@ -24,7 +24,9 @@ from forge.run.tables import (
     collect_batches,
     count_rows,
     join_tables,
+    lazy_of,
     missing,
+    other_type,
     refuse_marks,
     settle,
     write_rejects,
@@ -101,13 +103,13 @@ def _transform(work: Work) -> dict[str, int]:
     made = (
         transform_rows(work.instance, joined, work.job, work.store)
         if work.type.rowwise
-        else _lazy(work, work.instance.transform(joined))
+        else lazy_of(work.job, work.instance.transform(joined))
     )
     return _table(work, settle(made, work.rows_in, work.ledger, work.job.use, joined))
 
 
 def _merge(work: Work) -> dict[str, int]:
-    frame = _lazy(work, work.instance.merge({name: a.rows() for name, a in work.inputs.items()}))
+    frame = lazy_of(work.job, work.instance.merge({name: a.rows() for name, a in work.inputs.items()}))
     return _table(work, settle(frame, work.rows_in, work.ledger, work.job.use))
 
 
@@ -115,8 +117,8 @@ def _split(work: Work) -> dict[str, int]:
     source = next(iter(work.inputs.values())).rows()
     parts = work.instance.split(source)
     if not isinstance(parts, Mapping):
-        raise _other_type(work, parts, "a dict of LazyFrames")
-    parts = {name: _lazy(work, frame, f" as part `{name}`") for name, frame in parts.items()}
+        raise other_type(work.job, parts, "a dict of LazyFrames")
+    parts = {name: lazy_of(work.job, frame, f" as part `{name}`") for name, frame in parts.items()}
     settled = {name: settle(frame, None, work.ledger, work.job.use) for name, frame in parts.items()}
     rows = {name: write_rows(frame, work.out / name) for name, frame in settled.items()}
     left = (work.rows_in or 0) - sum(rows.values()) - sum(work.ledger.drops.values())
@@ -137,7 +139,7 @@ def _make(work: Work) -> dict[str, int]:
 
 def _label(work: Work) -> dict[str, int]:
     source = next(iter(work.inputs.values())).rows()
-    made = _lazy(work, work.instance.label(source))
+    made = lazy_of(work.job, work.instance.label(source))
     return _table(work, settle(made, work.rows_in, work.ledger, work.job.use, source))
 
 
@@ -253,22 +255,6 @@ def _table(work: Work, frame: pl.DataFrame) -> dict[str, int]:
             json.dumps(statistics, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
         )
     return rows
-
-
-def _lazy(work: Work, made: Any, where: str = "") -> pl.LazyFrame:
-    """Return what a method made, if it is what the engine can run."""
-    import polars as pl
-
-    if isinstance(made, pl.LazyFrame):
-        return made
-    raise _other_type(work, made, "a LazyFrame", where)
-
-
-def _other_type(work: Work, made: Any, wanted: str, where: str = "") -> StepError:
-    found = f"`{type(made).__name__}`" if made is not None else "nothing"
-    hint = "`frame.lazy()` makes a LazyFrame of a DataFrame" if found == "`DataFrame`" else "look for its `return`"
-    method = f"`{work.job.verb}` of `{work.job.use}`"
-    return StepError(f"{method} must return {wanted}, it returned {found}{where}", hint=hint)
 
 
 def _folder(work: Work) -> Path:

@@ -128,6 +128,7 @@ class Files:
 @forge.hookimpl
 def forge_register(register):
     register.transform("rows", Rows, version="1")
+    register.transform("each", Rows, version="1", rowwise=True)
     register.transform("parts", Parts, version="1")
     register.transform("files", Files, version="1")
 """
@@ -148,6 +149,7 @@ MISTAKEN = """
     [
         ("rows", "rows.collect()", "`transform` of `mistakes.rows` must return a LazyFrame, it returned `DataFrame`"),
         ("rows", "None", "`transform` of `mistakes.rows` must return a LazyFrame, it returned nothing"),
+        ("each", "rows.collect()", "`transform` of `mistakes.each` must return a LazyFrame, it returned `DataFrame`"),
         ("parts", "[rows]", "`split` of `mistakes.parts` must return a dict of LazyFrames, it returned `list`"),
         (
             "parts",
