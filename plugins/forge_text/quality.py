@@ -143,6 +143,6 @@ class ThrowAway:
 
 
 def _compared(phrase: str) -> str:
-    """Return a phrase as `comparable` makes it."""
-    kept = [c for c in unicodedata.normalize("NFKC", phrase) if unicodedata.category(c)[0] in "LN"]
+    """Return a phrase as `comparable` makes it, without symbols."""
+    kept = [c for c in unicodedata.normalize("NFKC", phrase) if unicodedata.category(c)[0] in "LMN"]
     return "".join(kept).lower()

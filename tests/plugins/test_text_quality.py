@@ -168,3 +168,9 @@ def test_rows_with_boilerplate_can_be_dropped_and_conversations_are_read():
 def test_boilerplate_that_is_nothing_is_refused(values):
     with pytest.raises(ValueError, match=r"nothing is looked for|holds an empty one"):
         Boilerplate(column="text", **values)
+
+
+def test_a_throw_away_phrase_of_any_script_is_found_with_its_marks():
+    rows = pl.LazyFrame({"text": ["ठीक है 😊", "ठीक नहीं"]})
+    marks = ThrowAway(column="text", phrases=("ठीक है",)).transform(rows).collect()["__dropped__"].to_list()
+    assert ["throw-away reply", None] == marks
