@@ -16,6 +16,8 @@ import attrs
 from forge.core.errors import StepError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
 
     from forge.core.files import File
@@ -35,7 +37,7 @@ _FICLONE = 0x40049409
 _PIECE = 1 << 30
 """Bytes that are copied at once."""
 
-_BATCH = 16_384
+_BATCH = 4_096
 """Rows of a record batch of a table's file."""
 
 DROPPED = "__dropped__"
@@ -108,17 +110,41 @@ def figures_in(member: str, value: Any) -> dict[str, float]:
 
 def write_rows(frame: pl.DataFrame, folder: Path) -> int:
     """Make *folder* a table of *frame*'s rows and return how many; the same frame gives the same bytes."""
+    write_parts(iter([frame]), frame.schema, folder)
+    return frame.height
+
+
+def write_parts(parts: Iterator[pl.DataFrame], schema: pl.Schema, folder: Path) -> None:
+    """Make *folder* a table of the rows of *parts*, frames of one *schema*, while they come.
+
+    The same rows give the same bytes, wherever they are cut.
+    """
     import polars as pl
+    from polars.io.plugins import register_io_source
 
     folder.mkdir(parents=True, exist_ok=True)
-    # What is nested is copied first: a slice of a list would have the whole column converted with it.
-    copied = pl.all().gather(pl.int_range(pl.len()))
-    batches = [batch.lazy().select(copied) for batch in frame.iter_slices(_BATCH)]
+    # One source that gives a batch at a time: a plan of many frames takes the square of their number to run.
+    source = register_io_source(lambda *_pushed_down: _batches(parts, schema), schema=schema)
     # strings without the views into buffers that depend on how threads shared the work
-    pl.concat(batches or [frame.lazy()]).sink_ipc(
+    source.sink_ipc(
         folder / TABLE, compression="uncompressed", compat_level=pl.CompatLevel.oldest(), record_batch_size=_BATCH
     )
-    return frame.height
+
+
+def _batches(parts: Iterator[pl.DataFrame], schema: pl.Schema) -> Iterator[pl.DataFrame]:
+    """Cut *parts* anew, into frames of the rows of a batch."""
+    import polars as pl
+
+    # What is nested is copied: a slice of a list would have the whole column converted with it.
+    copied = pl.all().gather(pl.int_range(pl.len()))
+    left = pl.DataFrame(schema=schema)
+    for part in parts:
+        rows = pl.concat([left, part], rechunk=False) if left.height else part
+        whole = rows.height - rows.height % _BATCH
+        for start in range(0, whole, _BATCH):
+            yield rows.slice(start, _BATCH).rechunk().select(copied)
+        left = rows.slice(whole)
+    yield left.rechunk().select(copied)
 
 
 def read_rows(folder: Path) -> pl.LazyFrame:

@@ -7,8 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from forge.core.errors import StepError
-from forge.core.files import Files
-from forge.plugin.context import DROPPED, REJECTS, TABLE, TALLY, read_rows
+from forge.plugin.context import DROPPED, TABLE, TALLY, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from forge.plugin.protocols import Reject
     from forge.run.job import Job
     from forge.run.ledger import Ledger
 
@@ -45,7 +43,7 @@ def settle(
     """
     import polars as pl
 
-    collected = frame.collect()
+    collected = frame.collect(engine="in-memory")
     height = collected.height
     tallies = [c for c in collected.columns if c.startswith(TALLY)]
     for column in tallies:
@@ -154,134 +152,3 @@ def missing(source: pl.LazyFrame, left: Sequence[pl.DataFrame], count: int) -> l
 def excerpt(row: Mapping[str, Any]) -> str:
     """Return a row as one short line."""
     return json.dumps(row, ensure_ascii=False, default=str)
-
-
-CANT_BE_USED = "can't be used: `forge show` says why, the log names each"
-_ESTIMATED = " (a whole file, its records by its bytes)"
-_EXCERPT = 160
-"""Characters of a record that its reject keeps."""
-
-
-def collect_batches(items: Iterable[Any], ledger: Ledger, source: Any = None) -> tuple[pl.DataFrame, list[Reject]]:
-    """Join the batches of a source into one frame; rejects are counted by the ledger and returned.
-
-    A file that can't be used counts as the records that it would hold (see `lost_records`).
-    """
-    import polars as pl
-
-    from forge.plugin.protocols import Reject
-
-    frames: list[pl.DataFrame] = []
-    rejects: list[Reject] = []
-    for item in items:
-        if isinstance(item, Reject):
-            rejects.append(item)
-            ledger.log(f"rejected {place_of(item)}: {item.reason}")
-            if item.index is not None:
-                ledger.drop(item.reason, 1, _told(item))
-        elif isinstance(item, pl.DataFrame):
-            frames.append(item)
-        elif isinstance(item, list):
-            frames.append(pl.DataFrame(item, infer_schema_length=None))
-        else:
-            raise StepError(f"a source yields frames, lists of dicts and rejects, not `{type(item).__name__}`")
-    if rejects:
-        lost = lost_records(rejects, sum(frame.height for frame in frames), source)
-        for item in (reject for reject in rejects if reject.index is None):
-            count = lost[item.where]
-            ledger.drop(f"{item.reason}{_ESTIMATED if count > 1 else ''}", count, _told(item))
-        ledger.warn(f"{_unusable(rejects, sum(lost.values()))} {CANT_BE_USED}")
-    frames = [f for f in frames if f.height]
-    try:
-        return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame(), rejects
-    except pl.exceptions.PolarsError as error:
-        raise StepError(
-            f"the files have columns of one name that don't go together: {error}",
-            hint="read them by sources of their own",
-        ) from None
-
-
-def _told(reject: Reject) -> str:
-    return f"{place_of(reject)} {reject.excerpt}".strip()
-
-
-def _unusable(rejects: Sequence[Reject], lost: int) -> str:
-    """Count rejected records, and files of which nothing could be read and which would hold *lost* records."""
-    files = sum(reject.index is None for reject in rejects)
-    counts = ((len(rejects) - files, "record"), (files, "file"))
-    told = " and ".join(f"{count:,} {what}{'s' if count > 1 else ''}" for count, what in counts if count)
-    return f"{told} (by {'their' if files > 1 else 'its'} bytes some {lost:,} records)" if lost > files else told
-
-
-def lost_records(rejects: Sequence[Reject], rows: int, source: Any) -> dict[str, int]:
-    """Return how many records each file that can't be used would hold, by its bytes and those of the files of *source*.
-
-    One at least, and one where the others hold no more than one each.
-    """
-    lost = dict.fromkeys((reject.where for reject in rejects if reject.index is None), 1)
-    sizes = _sizes(source) if lost else {}
-    good = [size for name, size in sizes.items() if name not in lost]
-    held = rows + sum(reject.index is not None for reject in rejects)
-    if held <= len(good) or not sum(good):
-        return lost
-    return {name: max(1, round(sizes.get(name, 0) * held / sum(good))) for name in lost}
-
-
-def _sizes(source: Any) -> dict[str, int]:
-    """Return the bytes of the files of *source* by their names."""
-    import attrs
-
-    fields = (getattr(source, each.name) for each in attrs.fields(type(source))) if attrs.has(type(source)) else ()
-    given = [file for value in fields if isinstance(value, Files) for file in value]
-    own = getattr(source, "files", None)
-    return {file.name: file.path.stat().st_size for file in given or (own() if callable(own) else ())}
-
-
-def place_of(reject: Reject) -> str:
-    """Return where a rejected record stands."""
-    return reject.where if reject.index is None else f"{reject.where}:{reject.index}"
-
-
-def bound_rejects(rejects: list[Reject], rows: int, most: float, source: Any = None) -> None:
-    """Refuse a *source* of whose records a greater share than *most* is rejected.
-
-    A single one never ends a run, unless *most* is 0; a file that can't be used counts as the records that it would
-    hold.
-    """
-    from collections import Counter
-
-    lost = lost_records(rejects, rows, source)
-    count = sum(reject.index is not None for reject in rejects) + sum(lost.values())
-    total = rows + count
-    allowed = max(1, int(most * total)) if most > 0 else 0
-    if count <= allowed:
-        return
-    counts = Counter(reject.reason for reject in rejects)
-    first = {reject.reason: reject for reject in reversed(rejects)}
-    reasons = "".join(
-        f"\n  {times} × {reason}, first {place_of(first[reason])}" for reason, times in counts.most_common()
-    )
-    files = f"{len(lost)} file{'s' if len(lost) > 1 else ''} that can't be used"
-    told = f"{count:,} of {total:,} records are rejected"
-    if sum(lost.values()) > len(lost):
-        told = f"some {told}, by the bytes of {files}"
-    raise StepError(
-        f"{told}, `most_rejects` is {most:g}{reasons}",
-        hint="the step's log names each of them; mend the files, or raise `most_rejects`",
-    )
-
-
-def write_rejects(rejects: list[Reject], folder: Path) -> None:
-    """Write the table of rejected records beside the rows: ``file, index, reason, excerpt``."""
-    import polars as pl
-
-    if not rejects:
-        return
-    table = [(_sound(r.where), r.index, _sound(r.reason), _sound(r.excerpt)[:_EXCERPT]) for r in rejects]
-    schema = {"file": pl.String, "index": pl.Int64, "reason": pl.String, "excerpt": pl.String}
-    frame = pl.DataFrame(table, schema=schema, orient="row")
-    frame.write_ipc(folder / REJECTS, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
-
-
-def _sound(text: str) -> str:
-    return text.encode(errors="replace").decode()

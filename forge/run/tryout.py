@@ -13,9 +13,9 @@ from forge.core.suggest import did_you_mean
 from forge.plugin.context import write_rows
 from forge.plugin.protocols import Notice, Reject
 from forge.plugin.registry import MOST_REJECTS
+from forge.run.intake import CANT_BE_USED, bound_rejects, collect_batches
 from forge.run.job import Job
 from forge.run.labels import Incomplete
-from forge.run.tables import CANT_BE_USED, bound_rejects, collect_batches
 from forge.run.verbs import Work, attempt, shown
 
 if TYPE_CHECKING:

@@ -14,14 +14,13 @@ import attrs
 from forge.core.digest import digest_file
 from forge.core.errors import CheckFailed, StepError
 from forge.core.step import PREVIOUS
-from forge.plugin.context import write_rows
+from forge.plugin.context import read_rows, write_rows
 from forge.plugin.registry import MOST_REJECTS
+from forge.run.intake import bound_rejects, take_in, write_rejects
 from forge.run.network import kept_off
 from forge.run.rowwise import transform_rows
 from forge.run.shards import read_files
 from forge.run.tables import (
-    bound_rejects,
-    collect_batches,
     count_rows,
     join_tables,
     lazy_of,
@@ -29,7 +28,6 @@ from forge.run.tables import (
     other_type,
     refuse_marks,
     settle,
-    write_rejects,
 )
 
 if TYPE_CHECKING:
@@ -86,11 +84,14 @@ def attempt(work: Work) -> dict[str, int]:
 
 def _read(work: Work) -> dict[str, int]:
     batches = read_files(work.instance, work.job, work.ledger, work.store) if work.type.each_file else None
-    frame, rejects = collect_batches(batches or work.instance.read(work.ledger), work.ledger, work.instance)
-    refuse_marks(frame.columns)
-    bound_rejects(rejects, frame.height, getattr(work.instance, "most_rejects", MOST_REJECTS), work.instance)
-    write_rejects(rejects, work.out)
-    return _table(work, frame)
+    intake = take_in(batches or work.instance.read(work.ledger), work.out, work.ledger, work.instance)
+    refuse_marks(intake.columns)
+    most = getattr(work.instance, "most_rejects", MOST_REJECTS)
+    bound_rejects(intake.rejects, intake.rows, most, work.instance)
+    write_rejects(intake.rejects, work.out)
+    if intake.rows:
+        _describe(work, read_rows(work.out))
+    return {"": intake.rows}
 
 
 def _fetch(work: Work) -> dict[str, int]:
@@ -248,13 +249,18 @@ def _table(work: Work, frame: pl.DataFrame) -> dict[str, int]:
     if frame.height == 0:
         return {"": 0}
     rows = {"": write_rows(frame, work.out)}
+    _describe(work, frame.lazy())
+    return rows
+
+
+def _describe(work: Work, rows: pl.LazyFrame) -> None:
+    """Write the statistics of a table beside it, where the step type gives some."""
     describe = getattr(work.instance, "statistics", None)
     if callable(describe):
-        statistics: Mapping[str, Any] = describe(frame.lazy())
+        statistics: Mapping[str, Any] = describe(rows)
         (work.out / STATISTICS).write_text(
             json.dumps(statistics, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
         )
-    return rows
 
 
 def _folder(work: Work) -> Path:

@@ -9,6 +9,7 @@ import attrs
 from attrs.validators import ge
 
 import forge
+from forge_counselling.answers import best_answers
 from forge_counselling.statistics import describe
 from forge_text import roles
 
@@ -35,7 +36,7 @@ STOCK_PHRASES = (
 )
 _NOT_LETTER = r"[\s\x1c-\x1f，。！？!?,.、~～…；;：:]"
 _ROW = "__row__"
-_PART = 1 << 13  # rows: two parts are a batch of the file
+_PART = 1 << 13  # rows: two batches of the file
 _QUESTION_COLUMNS = {"id", "source", "title", "content", "tags", "answers"}
 _DIALOGUE_COLUMNS = {"id", "source", "topic", "lines"}
 _CONVERSATION_COLUMNS = {"id", "source", "topic", "conversation"}
@@ -94,48 +95,31 @@ class Unify:
     def _questions(self, table: pl.LazyFrame) -> pl.LazyFrame:
         import polars as pl
 
-        text = _clean(pl.element().struct.field("text"))
-        answers = pl.col("answers").list.eval(pl.struct(text.alias("text"), pl.element().struct.field("likes")))
-        field = pl.element().struct.field
         title, content = pl.col("title"), pl.col("content")
-        # The best answer is the first of the greatest: likes first, then length, both in one number.
-        worth = field("likes").clip(0, 2**31) * 2**31 + field("text").str.len_chars()
-        scored = (
+        table = table.with_row_index(_ROW)
+        chosen = (
             table.with_columns(_clean(title), _clean(content))
             .with_columns(
-                answers.alias("answers"),
                 pl.when(content != "")
                 .then(pl.concat_str(title, content, separator="\n"))
                 .otherwise(title)
                 .alias("question"),
+                pl.col("answers").list.len().cast(pl.Int64),
             )
-            .with_columns(
-                pl.col("answers")
-                .list.eval(pl.when(self._thrown_away(field("text"))).then(pl.lit(-1, pl.Int64)).otherwise(worth))
-                .alias("worth")
-            )
-        )
-        best = pl.col("answers").list.get(pl.col("best"), null_on_oob=True).struct
-        chosen = scored.with_columns(
-            pl.col("worth").list.arg_max().alias("best"),
-            (pl.col("worth").list.max() >= 0).fill_null(value=False).alias("usable"),
+            .join(best_answers(table, _ROW, self._thrown_away), on=_ROW, how="left", maintain_order="left")
         )
         conversation = pl.concat_list(
             pl.struct(pl.lit("user").alias("role"), pl.col("question").alias("text")),
-            pl.struct(pl.lit("assistant").alias("role"), best.field("text").alias("text")),
+            pl.struct(pl.lit("assistant").alias("role"), pl.col("text").alias("text")),
         )
-        valid = pl.col("worth").list.eval((pl.element() >= 0).cast(pl.Int64)).list.sum()
         counts = {
-            THROWN_AWAY: pl.col("answers").list.len().cast(pl.Int64) - valid,
-            NOT_CHOSEN: (valid - 1).clip(lower_bound=0),
+            THROWN_AWAY: pl.col("answers") - pl.col("valid"),
+            NOT_CHOSEN: (pl.col("valid") - 1).clip(lower_bound=0),
         }
-        meta = pl.struct(
-            pl.col("tags"),
-            best.field("likes").fill_null(0).alias("likes"),
-            pl.col("answers").list.len().cast(pl.Int64).alias("answers"),
-        )
+        meta = pl.struct("tags", pl.col("likes").fill_null(0), "answers")
         marked = forge.drop(
-            _tallied(chosen, counts), {"no question": pl.col("question") == "", "no usable reply": ~pl.col("usable")}
+            _tallied(chosen, counts),
+            {"no question": pl.col("question") == "", "no usable reply": pl.col("text").is_null()},
         )
         return _final(marked, pl.col("tags").list.first().fill_null(""), conversation, meta)
 

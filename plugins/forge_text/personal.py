@@ -64,8 +64,9 @@ class Item:
 @cache
 def _digits() -> dict[int, str]:
     """Return all characters that stand for a digit: Chinese ones, circled ones, other scripts' ones."""
-    found = {code: unicodedata.digit(chr(code), None) for code in range(0x80, 0x20000)}
-    return {code: str(value) for code, value in found.items() if value is not None} | _HAN_DIGITS
+    characters = (chr(code) for code in range(0x80, 0x20000))
+    found = {character: str(unicodedata.digit(character)) for character in characters if character.isdigit()}
+    return str.maketrans(found) | _HAN_DIGITS
 
 
 def find(text: str, kinds: frozenset[str] = EVERYWHERE) -> list[Item]:
@@ -190,8 +191,10 @@ def _holding(texts: pl.Series, pattern: str) -> pl.Series:
     """Return the places of the texts that *pattern* matches; a series' own methods would run on one core."""
     import polars as pl
 
-    found = texts.to_frame("text").select(pl.col("text").str.contains(pattern).fill_null(value=False))
-    return found.to_series().arg_true()
+    if not texts.null_count():
+        return texts.to_frame("text").select(pl.col("text").str.contains(pattern)).to_series().arg_true()
+    given = texts.is_not_null().arg_true()  # Polars would match the text that may stand behind a null
+    return given.gather(_holding(texts.gather(given), pattern))
 
 
 def _apply(rule: rules.Rule, kind: str, shadow: str, found: list[Item]) -> str:

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import forge
+from forge.run.intake import collect_batches
 from forge.run.ledger import Ledger
-from forge.run.tables import collect_batches
 from forge_files import json_blocks
 from forge_files.json_source import FilesJsonl
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import forge
 from forge.plugin.context import write_rows
+from forge.run.intake import collect_batches, write_rejects
 from forge.run.ledger import Ledger
-from forge.run.tables import collect_batches, write_rejects
 from forge_counselling.dialogues import CPsyCounD, CPsyCounE
 from forge_counselling.psyqa import PsyQA
 from forge_files import csv_text

@@ -5,8 +5,9 @@ import pytest
 import forge
 from forge.core.errors import StepError
 from forge.plugin.context import write_rows
+from forge.run.intake import bound_rejects, collect_batches, write_rejects
 from forge.run.ledger import Ledger
-from forge.run.tables import bound_rejects, collect_batches, count_rows, settle, write_rejects
+from forge.run.tables import count_rows, settle
 
 ROWS = pl.DataFrame({"word": ["a", "bee", "cee", "elephant"], "length": [1, 3, 3, 8]})
 

@@ -1,0 +1,247 @@
+"""Take in what a source reads: its tables are written while it reads on, its rejects counted and bounded."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from forge.core.errors import StepError
+from forge.core.files import Files
+from forge.plugin.context import REJECTS, read_rows, write_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import polars as pl
+
+    from forge.plugin.protocols import Reject
+    from forge.run.ledger import Ledger
+
+CANT_BE_USED = "can't be used: `forge show` says why, the log names each"
+_ESTIMATED = " (a whole file, its records by its bytes)"
+_EXCERPT = 160
+"""Characters of a record that its reject keeps."""
+_PATIENCE = 0.2
+"""Seconds between two looks at whether the thread that writes a table still lives."""
+
+
+@attrs.define
+class Intake:
+    """Hold what came of the items that a source yielded: *rows* of the table, its *columns*, and the *rejects*."""
+
+    ledger: Ledger
+    rows: int = 0
+    columns: tuple[str, ...] = ()
+    rejects: list[Reject] = attrs.Factory(list)
+
+    def frames(self, items: Iterable[Any], source: Any = None) -> Iterator[pl.DataFrame]:
+        """Yield the frames among *items* that have rows; keep and count the rejects.
+
+        A file that can't be used counts as the records that it would hold (see `lost_records`).
+        """
+        import polars as pl
+
+        from forge.plugin.protocols import Reject
+
+        for item in items:
+            if isinstance(item, Reject):
+                self.rejects.append(item)
+                self.ledger.log(f"rejected {place_of(item)}: {item.reason}")
+                if item.index is not None:
+                    self.ledger.drop(item.reason, 1, _told(item))
+                continue
+            if not isinstance(item, pl.DataFrame | list):
+                raise StepError(f"a source yields frames, lists of dicts and rejects, not `{type(item).__name__}`")
+            frame = pl.DataFrame(item, infer_schema_length=None) if isinstance(item, list) else item
+            if frame.height:
+                self.rows += frame.height
+                yield frame
+        if self.rejects:
+            lost = lost_records(self.rejects, self.rows, source)
+            for reject in (reject for reject in self.rejects if reject.index is None):
+                count = lost[reject.where]
+                self.ledger.drop(f"{reject.reason}{_ESTIMATED if count > 1 else ''}", count, _told(reject))
+            self.ledger.warn(f"{_unusable(self.rejects, sum(lost.values()))} {CANT_BE_USED}")
+
+
+def collect_batches(items: Iterable[Any], ledger: Ledger, source: Any = None) -> tuple[pl.DataFrame, list[Reject]]:
+    """Join the batches of a source into one frame; rejects are counted by the ledger and returned."""
+    import polars as pl
+
+    intake = Intake(ledger)
+    frames = list(intake.frames(items, source))
+    return _joined(frames) if frames else pl.DataFrame(), intake.rejects
+
+
+def take_in(items: Iterable[Any], folder: Path, ledger: Ledger, source: Any = None) -> Intake:
+    """Make *folder* a table of what a source yields, as `collect_batches` joins it.
+
+    A frame is written while the source reads the next, for as long as all have the same columns.
+    """
+    intake = Intake(ledger)
+    frames = intake.frames(items, source)
+    first = next(frames, None)
+    if first is None:
+        return intake
+    other = _write_alike(first, frames, folder)
+    columns = first.columns
+    if other is not None:
+        joined = _joined([read_rows(folder).collect(), other, *frames])
+        for member in folder.iterdir():
+            member.unlink()
+        write_parts(iter([joined]), joined.schema, folder)
+        columns = joined.columns
+    intake.columns = tuple(columns)
+    return intake
+
+
+def _write_alike(first: pl.DataFrame, frames: Iterator[pl.DataFrame], folder: Path) -> pl.DataFrame | None:
+    """Write *first* and those of *frames* after it that have its columns; return the first that has others."""
+    writer = _Writer(first.schema, folder)
+    writer.start()
+    try:
+        writer.give(first)
+        for frame in frames:
+            if frame.schema != first.schema:
+                return frame
+            if not writer.give(frame):
+                break
+    finally:
+        writer.give(None)
+        writer.join()
+        if writer.failure is not None:
+            raise writer.failure
+    return None
+
+
+class _Writer(threading.Thread):
+    """Write the frames of one *schema* that it is given as the table of *folder*; None ends it."""
+
+    def __init__(self, schema: pl.Schema, folder: Path) -> None:
+        super().__init__(name="table")
+        self.failure: Exception | None = None
+        self._schema = schema
+        self._folder = folder
+        self._waiting: queue.Queue[pl.DataFrame | None] = queue.Queue(1)
+
+    def give(self, frame: pl.DataFrame | None) -> bool:
+        """Wait until *frame* can be taken, and say whether it was: not after a failure."""
+        while self.is_alive():
+            with suppress(queue.Full):
+                self._waiting.put(frame, timeout=_PATIENCE)
+                return True
+        return False
+
+    def run(self) -> None:
+        """Write until None comes."""
+        try:
+            write_parts(self._given(), self._schema, self._folder)
+        except Exception as failure:  # noqa: BLE001  # raised where the frames come from
+            self.failure = failure
+
+    def _given(self) -> Iterator[pl.DataFrame]:
+        while (frame := self._waiting.get()) is not None:
+            yield frame
+
+
+def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    import polars as pl
+
+    try:
+        return pl.concat(frames, how="diagonal_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise StepError(
+            f"the files have columns of one name that don't go together: {error}",
+            hint="read them by sources of their own",
+        ) from None
+
+
+def _told(reject: Reject) -> str:
+    return f"{place_of(reject)} {reject.excerpt}".strip()
+
+
+def _unusable(rejects: Sequence[Reject], lost: int) -> str:
+    """Count rejected records, and files of which nothing could be read and which would hold *lost* records."""
+    files = sum(reject.index is None for reject in rejects)
+    counts = ((len(rejects) - files, "record"), (files, "file"))
+    told = " and ".join(f"{count:,} {what}{'s' if count > 1 else ''}" for count, what in counts if count)
+    return f"{told} (by {'their' if files > 1 else 'its'} bytes some {lost:,} records)" if lost > files else told
+
+
+def lost_records(rejects: Sequence[Reject], rows: int, source: Any) -> dict[str, int]:
+    """Return how many records each file that can't be used would hold, by its bytes and those of the files of *source*.
+
+    One at least, and one where the others hold no more than one each.
+    """
+    lost = dict.fromkeys((reject.where for reject in rejects if reject.index is None), 1)
+    sizes = _sizes(source) if lost else {}
+    good = [size for name, size in sizes.items() if name not in lost]
+    held = rows + sum(reject.index is not None for reject in rejects)
+    if held <= len(good) or not sum(good):
+        return lost
+    return {name: max(1, round(sizes.get(name, 0) * held / sum(good))) for name in lost}
+
+
+def _sizes(source: Any) -> dict[str, int]:
+    """Return the bytes of the files of *source* by their names."""
+    import attrs
+
+    fields = (getattr(source, each.name) for each in attrs.fields(type(source))) if attrs.has(type(source)) else ()
+    given = [file for value in fields if isinstance(value, Files) for file in value]
+    own = getattr(source, "files", None)
+    return {file.name: file.path.stat().st_size for file in given or (own() if callable(own) else ())}
+
+
+def place_of(reject: Reject) -> str:
+    """Return where a rejected record stands."""
+    return reject.where if reject.index is None else f"{reject.where}:{reject.index}"
+
+
+def bound_rejects(rejects: list[Reject], rows: int, most: float, source: Any = None) -> None:
+    """Refuse a *source* of whose records a greater share than *most* is rejected.
+
+    A single one never ends a run, unless *most* is 0; a file that can't be used counts as the records that it would
+    hold.
+    """
+    from collections import Counter
+
+    lost = lost_records(rejects, rows, source)
+    count = sum(reject.index is not None for reject in rejects) + sum(lost.values())
+    total = rows + count
+    allowed = max(1, int(most * total)) if most > 0 else 0
+    if count <= allowed:
+        return
+    counts = Counter(reject.reason for reject in rejects)
+    first = {reject.reason: reject for reject in reversed(rejects)}
+    reasons = "".join(
+        f"\n  {times} × {reason}, first {place_of(first[reason])}" for reason, times in counts.most_common()
+    )
+    files = f"{len(lost)} file{'s' if len(lost) > 1 else ''} that can't be used"
+    told = f"{count:,} of {total:,} records are rejected"
+    if sum(lost.values()) > len(lost):
+        told = f"some {told}, by the bytes of {files}"
+    raise StepError(
+        f"{told}, `most_rejects` is {most:g}{reasons}",
+        hint="the step's log names each of them; mend the files, or raise `most_rejects`",
+    )
+
+
+def write_rejects(rejects: list[Reject], folder: Path) -> None:
+    """Write the table of rejected records beside the rows: ``file, index, reason, excerpt``."""
+    import polars as pl
+
+    if not rejects:
+        return
+    table = [(_sound(r.where), r.index, _sound(r.reason), _sound(r.excerpt)[:_EXCERPT]) for r in rejects]
+    schema = {"file": pl.String, "index": pl.Int64, "reason": pl.String, "excerpt": pl.String}
+    frame = pl.DataFrame(table, schema=schema, orient="row")
+    frame.write_ipc(folder / REJECTS, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+
+
+def _sound(text: str) -> str:
+    return text.encode(errors="replace").decode()

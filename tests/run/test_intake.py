@@ -1,0 +1,81 @@
+"""What a source yields becomes a table while the source reads on."""
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import forge
+from forge.core.errors import StepError
+from forge.plugin import context
+from forge.plugin.context import TABLE, read_rows, write_rows
+from forge.run import intake
+from forge.run.intake import collect_batches, take_in
+from forge.run.ledger import Ledger
+
+ROWS = pl.DataFrame(
+    {
+        "id": [f"r{n}" for n in range(30)],
+        "word": [None if n % 7 == 3 else "字" * (n % 5 * 9) for n in range(30)],
+        "turns": [[{"role": "user", "text": f"第{n}句" * (n % 4 * 8)}] * (n % 3) for n in range(30)],
+    }
+)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path, 2, lambda _: None, lambda: None)
+
+
+@given(st.lists(st.integers(0, 30), max_size=6), st.integers(1, 40))
+def test_the_same_rows_give_the_same_bytes_wherever_they_are_cut(tmp_path_factory, cuts, batch):
+    folder = tmp_path_factory.mktemp("tables")
+    edges = [0, *sorted(cuts), ROWS.height]
+    parts = [ROWS.slice(start, stop - start) for start, stop in zip(edges, edges[1:], strict=False)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context, "_BATCH", batch)
+        write_rows(ROWS, folder / "whole")
+        taken = take_in(parts, folder / "parts", Ledger(folder, 2, lambda _: None, lambda: None))
+    assert (folder / "whole" / TABLE).read_bytes() == (folder / "parts" / TABLE).read_bytes()
+    assert (30, ("id", "word", "turns"), []) == (taken.rows, taken.columns, taken.rejects)
+
+
+def test_frames_of_other_columns_are_joined_as_in_memory(tmp_path, ledger):
+    items = [ROWS, ROWS, ROWS.select("id", more=pl.lit(1)), [{"id": "z", "more": 2.5}], ROWS]
+    taken = take_in(iter(items), tmp_path / "out", ledger)
+    joined, _ = collect_batches(items, ledger)
+    assert joined.equals(read_rows(tmp_path / "out").collect())
+    assert (joined.height, tuple(joined.columns)) == (taken.rows, taken.columns)
+
+
+def test_columns_that_do_not_go_together_are_told(tmp_path, ledger):
+    with pytest.raises(StepError, match="columns of one name that don't go together"):
+        take_in([pl.DataFrame({"a": [[1]]}), pl.DataFrame({"a": ["x"]})], tmp_path / "out", ledger)
+
+
+def test_without_rows_there_is_no_table(tmp_path, ledger):
+    reject = forge.Reject("a.json", "not a word", 3)
+    taken = take_in([reject, pl.DataFrame(), []], tmp_path, ledger)
+    assert (0, (), [reject]) == (taken.rows, taken.columns, taken.rejects)
+    assert not (tmp_path / TABLE).exists()
+
+
+def test_a_fault_of_the_source_is_raised_as_it_is(tmp_path, ledger):
+    def read():
+        yield ROWS
+        yield ROWS
+        raise StepError("no more")
+
+    with pytest.raises(StepError, match="no more"):
+        take_in(read(), tmp_path, ledger)
+
+
+def test_a_table_that_can_t_be_written_ends_the_reading(tmp_path, ledger, monkeypatch):
+    def write(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(intake, "write_parts", write)
+    read = []
+    with pytest.raises(OSError, match="No space left"):
+        take_in((read.append(n) or ROWS for n in range(1000)), tmp_path, ledger)
+    assert len(read) < 1000
