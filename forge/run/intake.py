@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,6 +9,7 @@ import attrs
 from forge.core.errors import StepError
 from forge.core.files import Files
 from forge.plugin.context import REJECTS, read_rows, write_parts
+from forge.run.writing import TableWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,8 +24,6 @@ CANT_BE_USED = "can't be used: `forge show` says why, the log names each"
 _ESTIMATED = " (a whole file, its records by its bytes)"
 _EXCERPT = 160
 """Characters of a record that its reject keeps."""
-_PATIENCE = 0.2
-"""Seconds between two looks at whether the thread that writes a table still lives."""
 
 
 @attrs.define
@@ -102,51 +98,14 @@ def take_in(items: Iterable[Any], folder: Path, ledger: Ledger, source: Any = No
 
 def _write_alike(first: pl.DataFrame, frames: Iterator[pl.DataFrame], folder: Path) -> pl.DataFrame | None:
     """Write *first* and those of *frames* after it that have its columns; return the first that has others."""
-    writer = _Writer(first.schema, folder)
-    writer.start()
-    try:
+    with TableWriter(first.schema, folder) as writer:
         writer.give(first)
         for frame in frames:
             if frame.schema != first.schema:
                 return frame
             if not writer.give(frame):
                 break
-    finally:
-        writer.give(None)
-        writer.join()
-        if writer.failure is not None:
-            raise writer.failure
     return None
-
-
-class _Writer(threading.Thread):
-    """Write the frames of one *schema* that it is given as the table of *folder*; None ends it."""
-
-    def __init__(self, schema: pl.Schema, folder: Path) -> None:
-        super().__init__(name="table")
-        self.failure: Exception | None = None
-        self._schema = schema
-        self._folder = folder
-        self._waiting: queue.Queue[pl.DataFrame | None] = queue.Queue(1)
-
-    def give(self, frame: pl.DataFrame | None) -> bool:
-        """Wait until *frame* can be taken, and say whether it was: not after a failure."""
-        while self.is_alive():
-            with suppress(queue.Full):
-                self._waiting.put(frame, timeout=_PATIENCE)
-                return True
-        return False
-
-    def run(self) -> None:
-        """Write until None comes."""
-        try:
-            write_parts(self._given(), self._schema, self._folder)
-        except Exception as failure:  # noqa: BLE001  # raised where the frames come from
-            self.failure = failure
-
-    def _given(self) -> Iterator[pl.DataFrame]:
-        while (frame := self._waiting.get()) is not None:
-            yield frame
 
 
 def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:

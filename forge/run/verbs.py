@@ -29,6 +29,7 @@ from forge.run.tables import (
     refuse_marks,
     settle,
 )
+from forge.run.writing import TableWriter
 
 if TYPE_CHECKING:
     import polars as pl
@@ -248,9 +249,10 @@ def shown(value: Any) -> str:
 def _table(work: Work, frame: pl.DataFrame) -> dict[str, int]:
     if frame.height == 0:
         return {"": 0}
-    rows = {"": write_rows(frame, work.out)}
-    _describe(work, frame.lazy())
-    return rows
+    with TableWriter(frame.schema, work.out) as writer:
+        writer.give(frame)
+        _describe(work, frame.lazy())
+    return {"": frame.height}
 
 
 def _describe(work: Work, rows: pl.LazyFrame) -> None:

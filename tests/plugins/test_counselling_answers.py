@@ -4,8 +4,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_counselling import answers
 from forge_counselling.answers import best_answers
+from forge_text import personal
 from forge_text.personal import anonymise
 
 ROW = "row"
@@ -54,7 +54,7 @@ def test_long_answers_that_others_outdo_are_not_cleaned(monkeypatch):
 
         return text.map_batches(look, return_dtype=pl.String, is_elementwise=True)
 
-    monkeypatch.setattr(answers, "tidied", tidied)
+    monkeypatch.setattr(personal, "tidied", tidied)
     best, long, short = "最好。" * 100, "很长。" * 200, "短的回答，谢谢你。"
     best_answers(table([[(long, 1), (best, 9), (short, 0)]]), ROW, thrown_away).collect()
     assert [short, best] == looked_at

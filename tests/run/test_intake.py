@@ -1,5 +1,7 @@
 """What a source yields becomes a table while the source reads on."""
 
+from itertools import pairwise
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ import forge
 from forge.core.errors import StepError
 from forge.plugin import context
 from forge.plugin.context import TABLE, read_rows, write_rows
-from forge.run import intake
+from forge.run import writing
 from forge.run.intake import collect_batches, take_in
 from forge.run.ledger import Ledger
 
@@ -31,7 +33,7 @@ def ledger(tmp_path):
 def test_the_same_rows_give_the_same_bytes_wherever_they_are_cut(tmp_path_factory, cuts, batch):
     folder = tmp_path_factory.mktemp("tables")
     edges = [0, *sorted(cuts), ROWS.height]
-    parts = [ROWS.slice(start, stop - start) for start, stop in zip(edges, edges[1:], strict=False)]
+    parts = [ROWS.slice(start, stop - start) for start, stop in pairwise(edges)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context, "_BATCH", batch)
         write_rows(ROWS, folder / "whole")
@@ -74,7 +76,7 @@ def test_a_table_that_can_t_be_written_ends_the_reading(tmp_path, ledger, monkey
     def write(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(intake, "write_parts", write)
+    monkeypatch.setattr(writing, "write_parts", write)
     read = []
     with pytest.raises(OSError, match="No space left"):
         take_in((read.append(n) or ROWS for n in range(1000)), tmp_path, ledger)
