@@ -51,27 +51,28 @@ class Signatures:
     def seen(self, path: Path) -> Seen:
         """Return a file's digest and size, and the signature by which a worker can tell that it has not changed."""
         info = os.stat(path)
-        digest = self.digest(path)
-        settled = time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _GRAIN
-        return Seen(digest, info.st_size, signature(info) if settled else ())
+        digest = str(self._recall(path, info, "digest", lambda: digest_file(path, info.st_size)))
+        return Seen(digest, info.st_size, signature(info) if _is_settled(info) else ())
 
     def of(self, path: Path, what: str, compute: Callable[[Path], Any]) -> Any:
         """Return ``compute(path)``, or what it was if the file has not changed."""
-        place = f"{what}:{path}"
-        info = os.stat(path)
-        found = list(signature(info))
-        entry = self.used.get(place) or self.known.get(place)
-        if entry and entry[:5] == found:
-            self.used[place] = entry
-            return entry[5]
-        value = compute(path)
-        if time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _GRAIN:
-            self.used[place] = [*found, value]
-        return value
+        return self._recall(path, os.stat(path), what, lambda: compute(path))
 
     def digest(self, path: Path) -> str:
         """Return the digest of a file's bytes."""
-        return str(self.of(path, "digest", lambda p: digest_file(p, p.stat().st_size)))
+        return self.seen(path).digest
+
+    def _recall(self, path: Path, info: os.stat_result, what: str, compute: Callable[[], Any]) -> Any:
+        place = f"{what}:{path}"
+        found = signature(info)
+        entry = self.used.get(place) or self.known.get(place)
+        if entry and tuple(entry[:5]) == found:
+            self.used[place] = entry
+            return entry[5]
+        value = compute()
+        if _is_settled(info):
+            self.used[place] = [*found, value]
+        return value
 
     def save(self) -> None:
         """Write what is known now, if it moved."""
@@ -79,6 +80,11 @@ class Signatures:
             data = json.dumps(self.used, separators=(",", ":")).encode()
             path = self.store.root / "builds" / f"{self.name}.signatures"
             self.store.write(path, _seal(data) + b"\n" + data, durable=False)
+
+
+def _is_settled(info: os.stat_result) -> bool:
+    """Say whether a file's times are old enough that a change from now on shows in them."""
+    return time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _GRAIN
 
 
 def _seal(data: bytes) -> bytes:

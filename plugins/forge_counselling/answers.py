@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 _MOST_LIKES = 2**31
 """Likes above it are taken for it, so that likes and length go into one number."""
-_LONG = 256
-"""Characters from which an answer counts as no throw-away, whatever it says, as long as another outdoes it."""
+_LONG = 768
+"""Bytes (256 Chinese characters) from which an answer counts as no throw-away, as long as another outdoes it."""
 
 
 def best_answers(table: pl.LazyFrame, row: str, thrown_away: Callable[[pl.Expr], pl.Expr]) -> pl.LazyFrame:
@@ -49,7 +49,7 @@ def best_answers(table: pl.LazyFrame, row: str, thrown_away: Callable[[pl.Expr],
             pl.lit(None, pl.String).alias("text"),
             pl.lit(None, pl.Boolean).alias("usable"),
         )
-        .with_columns((said.str.len_chars() >= _LONG).alias("long"))
+        .with_columns((said.str.len_bytes() >= _LONG).alias("long"))
     )
     each = cleaned(each, ~pl.col("long"))
     stands = pl.col("long") | usable  # as far as is known by now

@@ -236,7 +236,9 @@ class Unify:
         phrases = (between.join(map(re.escape, re.sub(_NOT_LETTER, "", phrase))) for phrase in self.stock_phrases)
         # Anchored, so a long reply is let go at its first letter.
         stock = rf"^{between}(?:{'|'.join(phrases)}){between}$"
-        return (reply.str.len_chars() < self.least_reply) | reply.str.contains(stock)
+        # so that a long one isn't counted to its end
+        short = reply.str.head(self.least_reply).str.len_chars() < self.least_reply
+        return short | reply.str.contains(stock)
 
 
 def _parts(table: pl.LazyFrame) -> list[pl.LazyFrame]:
