@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -38,6 +39,10 @@ _HEAD = 8
 """Bytes that say how long the rejects before the rows are."""
 
 
+_HELD = 1 << 30
+"""Bytes of tables that are held until it is known that all files go together; what is beyond is found again."""
+
+
 @attrs.frozen
 class Shard:
     """Hold what one file gave."""
@@ -56,17 +61,37 @@ def read_files(instance: Any, job: Job, ledger: Ledger, store: Store) -> Iterato
     from concurrent.futures import ThreadPoolExecutor  # brings logging along
 
     pieces, base = Pieces(store), _base(job, field)
+
+    def shard_of(file: File) -> Shard | None:
+        return _shard(instance, field, file, job, base, pieces, ledger)
+
     with ThreadPoolExecutor(max(1, ledger.threads)) as pool:
-        shards = list(pool.map(lambda file: _shard(instance, field, file, job, base, pieces, ledger), files))
-    frames = [shard.frame for shard in shards if shard is not None and shard.frame.width]
-    if None in shards or any(frame.schema != frames[0].schema for frame in frames):
+        shards = _alike(pool.map(shard_of, files))
+        pool.shutdown(cancel_futures=True)
+    if shards is None:
         yield from instance.read(ledger)
         return
-    for done, shard in enumerate(shards, start=1):
-        assert shard is not None  # noqa: S101  # None was looked for
+    for done, file in enumerate(files, start=1):
+        shard = shards.popleft() or shard_of(file)
+        if shard is None:
+            raise StepError(f"`{file.name}` changed while it was read", hint="build again")
         yield from shard.rejects
         yield shard.frame
-        ledger.progress(done, len(shards))
+        ledger.progress(done, len(files))
+
+
+def _alike(shards: Iterator[Shard | None]) -> deque[Shard | None] | None:
+    """Return the shards if all could be read alone, into the same columns; None for each that would be too much."""
+    found: deque[Shard | None] = deque()
+    schema, held = None, 0
+    for shard in shards:
+        if shard is None or (shard.frame.width and schema not in (None, shard.frame.schema)):
+            return None
+        if shard.frame.width:
+            schema = shard.frame.schema
+        held += int(shard.frame.estimated_size())
+        found.append(shard if held <= _HELD else None)
+    return found
 
 
 def _field(instance: Any) -> str:

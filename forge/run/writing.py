@@ -32,7 +32,7 @@ class TableWriter(threading.Thread):
         self._schema = schema
         self._folder = folder
         self._waiting: queue.Queue[pl.DataFrame | None] = queue.Queue(1)
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -56,7 +56,7 @@ class TableWriter(threading.Thread):
         """Write until None comes."""
         try:
             write_parts(self._given(), self._schema, self._folder)
-        except Exception as failure:  # noqa: BLE001  # raised where the frames come from
+        except BaseException as failure:  # noqa: BLE001  # a panic in Polars too; raised where the frames come from
             self._failure = failure
 
     def _given(self) -> Iterator[pl.DataFrame]:
