@@ -1,7 +1,7 @@
 """Which answer of a question stays: the fast way cleans few of them and chooses as if it had cleaned all."""
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_counselling.answers import best_answers
@@ -38,6 +38,7 @@ def all_cleaned(question):
     return {"text": best[0], "likes": best[1], "valid": len(usable)}
 
 
+@settings(deadline=None)
 @given(st.lists(ANSWERS, max_size=6))
 def test_the_best_answer_is_that_of_all_cleaned(questions):
     found = best_answers(table(questions), ROW, thrown_away).drop(ROW).collect()
