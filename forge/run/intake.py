@@ -8,7 +8,7 @@ import attrs
 
 from forge.core.errors import StepError
 from forge.core.files import Files
-from forge.plugin.context import REJECTS, read_rows, write_parts
+from forge.plugin.context import REJECTS, TABLE, read_rows, write_parts
 from forge.run.writing import TableWriter
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CANT_BE_USED = "can't be used: `forge show` says why, the log names each"
 _ESTIMATED = " (a whole file, its records by its bytes)"
+BARE = "record without a field"
 _EXCERPT = 160
 """Characters of a record that its reject keeps."""
 
@@ -54,7 +55,9 @@ class Intake:
             if not isinstance(item, pl.DataFrame | list):
                 raise StepError(f"a source yields frames, lists of dicts and rejects, not `{type(item).__name__}`")
             frame = pl.DataFrame(item, infer_schema_length=None) if isinstance(item, list) else item
-            if frame.height:
+            if frame.height and not frame.width:
+                self.ledger.drop(BARE, frame.height)
+            elif frame.height:
                 self.rows += frame.height
                 yield frame
         if self.rejects:
@@ -88,8 +91,7 @@ def take_in(items: Iterable[Any], folder: Path, ledger: Ledger, source: Any = No
     columns = first.columns
     if other is not None:
         joined = _joined([read_rows(folder).collect(), other, *frames])
-        for member in folder.iterdir():
-            member.unlink()
+        (folder / TABLE).unlink()
         write_parts(iter([joined]), joined.schema, folder)
         columns = joined.columns
     intake.columns = tuple(columns)

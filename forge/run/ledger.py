@@ -14,7 +14,7 @@ from forge.run.tracing import Leave, Trace
 from forge.store.signatures import signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from forge.core.files import File, Seen
 
@@ -125,10 +125,41 @@ class Ledger:
         if count:
             self.tallies[reason] = self.tallies.get(reason, 0) + count
 
+    def apart(self) -> Ledger:
+        """Return a ledger for a part of the work, whose counts `add` brings here and which shows nothing meanwhile."""
+        return Ledger(self.make_scratch, self.threads, _nobody, self.beat, self.seen, self.brought, leave=self.leave)
+
+    def counted(self) -> dict[str, Any]:
+        """Return as JSON what left, and what was warned of."""
+        return {
+            "drops": self.drops,
+            "tallies": self.tallies,
+            "examples": self.examples,
+            "warnings": self.warnings,
+            "measured": self.measured,
+        }
+
+    def add(self, counted: Mapping[str, Any]) -> None:
+        """Count what another ledger `counted`."""
+        for reason, count in counted["drops"].items():
+            self.drop(reason, count)
+        for reason, count in counted["tallies"].items():
+            self.tally(reason, count)
+        for reason, examples in counted["examples"].items():
+            for example in examples:
+                self._example(reason, example)
+        for message in counted["warnings"]:
+            self.warn(message)
+        self.measure(**counted["measured"])
+
     def _example(self, reason: str, example: str) -> None:
         kept = self.examples.setdefault(reason, [])
         if example and len(kept) < _EXAMPLES:
-            kept.append(example[:_EXCERPT])
+            kept.append(_sound(example)[:_EXCERPT])
+
+
+def _nobody(_: Any) -> None:
+    """Take an event that is shown later, or not at all."""
 
 
 def _sound(text: object) -> str:

@@ -19,6 +19,7 @@ from forge.core.digest import digest_file, digest_value
 from forge.core.errors import StepError
 from forge.core.files import Files
 from forge.plugin.protocols import Reject
+from forge.run.intake import BARE
 from forge.store.pieces import Pieces
 from forge.store.signatures import signature
 
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 _FEW = 8
 """Files from which pieces are worth their place on the disk."""
 _HEAD = 8
-"""Bytes that say how long the rejects before the rows are."""
-
+"""Bytes that say how long what stands before the rows is."""
 
 _HELD = 1 << 30
 """Bytes of tables that are held until it is known that all files go together; what is beyond is found again."""
@@ -45,10 +45,11 @@ _HELD = 1 << 30
 
 @attrs.frozen
 class Shard:
-    """Hold what one file gave."""
+    """Hold what one file gave, and what its reading told the ledger."""
 
     frame: pl.DataFrame
     rejects: tuple[Reject, ...]
+    counted: dict[str, Any]
 
 
 def read_files(instance: Any, job: Job, ledger: Ledger, store: Store) -> Iterator[Any]:
@@ -75,6 +76,7 @@ def read_files(instance: Any, job: Job, ledger: Ledger, store: Store) -> Iterato
         shard = shards.popleft() or shard_of(file)
         if shard is None:
             raise StepError(f"`{file.name}` changed while it was read", hint="build again")
+        ledger.add(shard.counted)
         yield from shard.rejects
         yield shard.frame
         ledger.progress(done, len(files))
@@ -114,13 +116,13 @@ def _shard(  # what the file is read with
 ) -> Shard | None:
     """Return what a file gives, from its piece or read now; None where it can't be read alone."""
     digest = _digest(job, file)
-    key = digest_value("shard", {**base, "name": file.name, "digest": digest})
+    key = digest_value("shard 2", {**base, "name": file.name, "digest": digest})
     found = pieces.find(key)
     if found is not None:
         return _load(found)
     try:
-        shard = _read(attrs.evolve(instance, **{field: Files(file.name, (file,))}), ledger)
-    except StepError:
+        shard = _read(attrs.evolve(instance, **{field: Files(file.name, (file,))}), ledger.apart())
+    except (StepError, ValueError, TypeError):  # the latter two as validators raise them, which may look into a file
         return None
     # what was written into the file meanwhile must not lie under what it held before
     if shard is not None and _digest(job, file) == digest:
@@ -141,29 +143,27 @@ def _read(instance: Any, ledger: Ledger) -> Shard | None:
     import polars as pl
 
     frames, rejects = [], []
-    for item in instance.read(attrs.evolve(ledger, send=_nobody)):
+    for item in instance.read(ledger):
         if isinstance(item, Reject):
             rejects.append(item)
         elif isinstance(item, pl.DataFrame):
             frames.append(item)
         else:
             frames.append(pl.DataFrame(item, infer_schema_length=None))
-    frames = [frame for frame in frames if frame.height]
+    ledger.drop(BARE, sum(frame.height for frame in frames if not frame.width))
+    frames = [frame for frame in frames if frame.height and frame.width]
     if any(frame.schema != frames[0].schema for frame in frames):
         return None
-    return Shard(pl.concat(frames) if frames else pl.DataFrame(), tuple(rejects))
-
-
-def _nobody(_: Any) -> None:
-    """Take the progress of one file of many."""
+    return Shard(pl.concat(frames) if frames else pl.DataFrame(), tuple(rejects), ledger.counted())
 
 
 def _save(shard: Shard, path: Path) -> None:
     import polars as pl
 
-    rejects = json.dumps([attrs.astuple(reject) for reject in shard.rejects]).encode()
+    told = {"rejects": [attrs.astuple(reject) for reject in shard.rejects], "counted": shard.counted}
+    head = json.dumps(told).encode()
     with path.open("wb") as file:
-        file.write(len(rejects).to_bytes(_HEAD, "little") + rejects)
+        file.write(len(head).to_bytes(_HEAD, "little") + head)
         if shard.frame.width:
             shard.frame.write_ipc(file, compression="lz4", compat_level=pl.CompatLevel.oldest())
 
@@ -173,5 +173,6 @@ def _load(path: Path) -> Shard:
 
     data = path.read_bytes()
     end = _HEAD + int.from_bytes(data[:_HEAD], "little")
-    rejects = tuple(Reject(*values) for values in json.loads(data[_HEAD:end]))
-    return Shard(pl.read_ipc(io.BytesIO(data[end:])) if len(data) > end else pl.DataFrame(), rejects)
+    told = json.loads(data[_HEAD:end])
+    frame = pl.read_ipc(io.BytesIO(data[end:])) if len(data) > end else pl.DataFrame()
+    return Shard(frame, tuple(Reject(*values) for values in told["rejects"]), told["counted"])

@@ -13,15 +13,19 @@ _MOST_LIKES = 2**31
 """Likes above it are taken for it, so that likes and length go into one number."""
 _LONG = 768
 """Bytes (256 Chinese characters) from which an answer counts as no throw-away, as long as another outdoes it."""
+_WIDEST = 4
+"""Bytes of a character at most."""
 
 
-def best_answers(table: pl.LazyFrame, row: str, thrown_away: Callable[[pl.Expr], pl.Expr]) -> pl.LazyFrame:
+def best_answers(
+    table: pl.LazyFrame, row: str, thrown_away: Callable[[pl.Expr], pl.Expr], least: int = 0
+) -> pl.LazyFrame:
     """Return a row a question with its best answer: *row*, ``text``, ``likes``, and ``valid``, the answers that count.
 
     The best has most likes, of equals the longest, of those the first; what *thrown_away* says of a cleaned text
-    can't be it, and ``text`` is null where that leaves none. Short answers are cleaned first, since those may be
-    thrown away, then the long ones that have most likes of what is left, and the others of a question only where that
-    leaves it none.
+    (all of fewer characters than *least* among it) can't be it, and ``text`` is null where that leaves none.
+    Short answers are cleaned first, since those may be thrown away, then the long ones that have most likes of what is
+    left, and where those are thrown away too, all that have as many likes as the best that is known to stay.
     """
     import polars as pl
 
@@ -45,16 +49,17 @@ def best_answers(table: pl.LazyFrame, row: str, thrown_away: Callable[[pl.Expr],
             row,
             answer.field("text").alias("said"),
             answer.field("likes"),
-            answer.field("likes").clip(0, _MOST_LIKES).alias("liked"),
+            answer.field("likes").clip(0, _MOST_LIKES).fill_null(0).alias("liked"),
             pl.lit(None, pl.String).alias("text"),
             pl.lit(None, pl.Boolean).alias("usable"),
         )
-        .with_columns((said.str.len_bytes() >= _LONG).alias("long"))
+        .with_columns((said.str.len_bytes() >= max(_LONG, _WIDEST * least)).alias("long"))
     )
     each = cleaned(each, ~pl.col("long"))
     stands = pl.col("long") | usable  # as far as is known by now
     each = cleaned(each, pl.col("long") & (liked == liked.filter(stands).max().over(row)))
-    each = cleaned(each, text.is_null() & ~usable.any().over(row))
+    sure = liked.filter(usable).max().over(row)
+    each = cleaned(each, text.is_null() & (sure.is_null() | (liked >= sure)))
     worth = pl.when(usable).then(liked * _MOST_LIKES + text.str.len_chars()).arg_max()
     valid = pl.coalesce(usable, pl.col("long")).sum().cast(pl.Int64).alias("valid")
     return each.group_by(row, maintain_order=True).agg(text.get(worth), pl.col("likes").get(worth), valid)

@@ -105,9 +105,14 @@ class Unify:
                 .then(pl.concat_str(title, content, separator="\n"))
                 .otherwise(title)
                 .alias("question"),
-                pl.col("answers").list.len().cast(pl.Int64),
+                pl.col("answers").list.len().fill_null(0).cast(pl.Int64),
             )
-            .join(best_answers(table, _ROW, self._thrown_away), on=_ROW, how="left", maintain_order="left")
+            .join(
+                best_answers(table, _ROW, self._thrown_away, self.least_reply),
+                on=_ROW,
+                how="left",
+                maintain_order="left",
+            )
         )
         conversation = pl.concat_list(
             pl.struct(pl.lit("user").alias("role"), pl.col("question").alias("text")),

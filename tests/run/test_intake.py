@@ -1,5 +1,6 @@
 """What a source yields becomes a table while the source reads on."""
 
+import json
 from itertools import pairwise
 
 import polars as pl
@@ -11,7 +12,7 @@ import forge
 from forge.core.errors import StepError
 from forge.plugin import context
 from forge.plugin.context import TABLE, read_rows, write_rows
-from forge.run import writing
+from forge.run import intake, writing
 from forge.run.intake import collect_batches, take_in
 from forge.run.ledger import Ledger
 
@@ -87,3 +88,14 @@ def test_a_table_that_can_t_be_written_ends_the_reading(tmp_path, ledger, monkey
     with pytest.raises(type(fault), match="No space left"):
         take_in((read.append(n) or ROWS for n in range(1000)), tmp_path, ledger)
     assert len(read) < 1000
+
+
+def test_records_without_a_field_are_no_rows(tmp_path, ledger):
+    taken = take_in([[{"a": 1}], [{}, {}]], tmp_path, ledger)
+    assert (1, {intake.BARE: 2}) == (taken.rows, ledger.drops)
+    assert 0 == take_in([[{}, {}]], tmp_path / "none", ledger).rows
+
+
+def test_halves_of_characters_in_what_a_reject_shows_can_be_kept(tmp_path, ledger):
+    take_in([ROWS, forge.Reject("\udcff.json", "not a word", 1, "\ud800")], tmp_path, ledger)
+    json.dumps(ledger.examples, ensure_ascii=False).encode()
