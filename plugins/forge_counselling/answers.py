@@ -57,8 +57,8 @@ def best_answers(
     )
     each = cleaned(each, ~pl.col("long"))
     stands = pl.col("long") | usable  # as far as is known by now
-    each = cleaned(each, pl.col("long") & (liked == liked.filter(stands).max().over(row)))
-    sure = liked.filter(usable).max().over(row)
+    each = cleaned(each, pl.col("long") & (liked == pl.when(stands).then(liked).max().over(row)))
+    sure = pl.when(usable).then(liked).max().over(row)
     each = cleaned(each, text.is_null() & (sure.is_null() | (liked >= sure)))
     worth = pl.when(usable).then(liked * _MOST_LIKES + text.str.len_chars()).arg_max()
     valid = pl.coalesce(usable, pl.col("long")).sum().cast(pl.Int64).alias("valid")
