@@ -41,8 +41,6 @@ class Intake:
 
         A file that can't be used counts as the records that it would hold (see `lost_records`).
         """
-        import polars as pl
-
         from forge.plugin.protocols import Reject
 
         for item in items:
@@ -52,12 +50,8 @@ class Intake:
                 if item.index is not None:
                     self.ledger.drop(item.reason, 1, _told(item))
                 continue
-            if not isinstance(item, pl.DataFrame | list):
-                raise StepError(f"a source yields frames, lists of dicts and rejects, not `{type(item).__name__}`")
-            frame = pl.DataFrame(item, infer_schema_length=None) if isinstance(item, list) else item
-            if frame.height and not frame.width:
-                self.ledger.drop(BARE, frame.height)
-            elif frame.height:
+            frame = frame_of(item, self.ledger)
+            if frame is not None:
                 self.rows += frame.height
                 yield frame
         if self.rejects:
@@ -66,6 +60,19 @@ class Intake:
                 count = lost[reject.where]
                 self.ledger.drop(f"{reject.reason}{_ESTIMATED if count > 1 else ''}", count, _told(reject))
             self.ledger.warn(f"{_unusable(self.rejects, sum(lost.values()))} {CANT_BE_USED}")
+
+
+def frame_of(item: Any, ledger: Ledger) -> pl.DataFrame | None:
+    """Return what a source yielded beside its rejects as a frame; None where it has no rows, or rows without a field."""
+    import polars as pl
+
+    if not isinstance(item, pl.DataFrame | list):
+        raise StepError(f"a source yields frames, lists of dicts and rejects, not `{type(item).__name__}`")
+    frame = pl.DataFrame(item, infer_schema_length=None) if isinstance(item, list) else item
+    if frame.width:
+        return frame if frame.height else None
+    ledger.drop(BARE, frame.height)
+    return None
 
 
 def collect_batches(items: Iterable[Any], ledger: Ledger, source: Any = None) -> tuple[pl.DataFrame, list[Reject]]:
@@ -150,8 +157,6 @@ def lost_records(rejects: Sequence[Reject], rows: int, source: Any) -> dict[str,
 
 def _sizes(source: Any) -> dict[str, int]:
     """Return the bytes of the files of *source* by their names."""
-    import attrs
-
     fields = (getattr(source, each.name) for each in attrs.fields(type(source))) if attrs.has(type(source)) else ()
     given = [file for value in fields if isinstance(value, Files) for file in value]
     own = getattr(source, "files", None)

@@ -19,7 +19,7 @@ from forge.core.digest import digest_file, digest_value
 from forge.core.errors import StepError
 from forge.core.files import Files
 from forge.plugin.protocols import Reject
-from forge.run.intake import BARE
+from forge.run.intake import frame_of
 from forge.store.pieces import Pieces
 from forge.store.signatures import signature
 
@@ -146,12 +146,8 @@ def _read(instance: Any, ledger: Ledger) -> Shard | None:
     for item in instance.read(ledger):
         if isinstance(item, Reject):
             rejects.append(item)
-        elif isinstance(item, pl.DataFrame):
-            frames.append(item)
-        else:
-            frames.append(pl.DataFrame(item, infer_schema_length=None))
-    ledger.drop(BARE, sum(frame.height for frame in frames if not frame.width))
-    frames = [frame for frame in frames if frame.height and frame.width]
+        elif (frame := frame_of(item, ledger)) is not None:
+            frames.append(frame)
     if any(frame.schema != frames[0].schema for frame in frames):
         return None
     return Shard(pl.concat(frames) if frames else pl.DataFrame(), tuple(rejects), ledger.counted())

@@ -58,9 +58,9 @@ class Unify:
     Labels are stripped, white space evened, personal data replaced by placeholders. A reply is thrown away when it is
     shorter than *least_reply* characters or says no more than one of *stock_phrases*. Of a question's answers the one
     with most likes stays, of equals the longest, of those the first; long ones that likes outdo count as not chosen,
-    whatever they say. In dialogues a line without a label carries on
-    the turn before it, and turns of one role in a row are joined; lines that begin like a label that nobody knows are
-    counted. A dialogue's system prompt leaves, and is counted too.
+    whatever they say. In dialogues a line without a label carries on the turn before it, and turns of one role in a row
+    are joined; lines that begin like a label that nobody knows are counted. A dialogue's system prompt leaves, and is
+    counted too.
     *remarks* says whether lines that are a stage direction alone, such as （一段时间后）, stay in the turn before them.
     """
 
