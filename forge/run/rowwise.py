@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from forge.core.digest import digest_value
 from forge.core.errors import StepError
-from forge.run.tables import lazy_of
+from forge.run.tables import lazy_of, run_plan
 from forge.store.pieces import Pieces
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _sign_of_zero(value: pl.Expr, kind: pl.DataType) -> pl.Expr | None:
 
 
 def _transformed(instance: Any, frame: pl.DataFrame, job: Job) -> pl.DataFrame:
-    made = lazy_of(job, instance.transform(frame.lazy())).collect()
+    made = run_plan(lazy_of(job, instance.transform(frame.lazy())))
     if made.height != frame.height:
         raise StepError(
             f"`{job.use}` is registered as row-wise and made {made.height} rows of {frame.height}",

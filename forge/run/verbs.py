@@ -16,10 +16,8 @@ from forge.core.errors import CheckFailed, StepError
 from forge.core.step import PREVIOUS
 from forge.plugin.context import read_rows, write_rows
 from forge.plugin.registry import MOST_REJECTS
-from forge.run.intake import bound_rejects, take_in, write_rejects
 from forge.run.network import kept_off
 from forge.run.rowwise import transform_rows
-from forge.run.shards import read_files
 from forge.run.tables import (
     count_rows,
     join_tables,
@@ -84,6 +82,9 @@ def attempt(work: Work) -> dict[str, int]:
 
 
 def _read(work: Work) -> dict[str, int]:
+    from forge.run.intake import bound_rejects, take_in, write_rejects  # of no use to a worker that runs commands
+    from forge.run.shards import read_files
+
     batches = read_files(work.instance, work.job, work.ledger, work.store) if work.type.each_file else None
     intake = take_in(batches or work.instance.read(work.ledger), work.out, work.ledger, work.instance)
     refuse_marks(intake.columns)
