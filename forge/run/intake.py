@@ -63,7 +63,7 @@ class Intake:
 
 
 def frame_of(item: Any, ledger: Ledger) -> pl.DataFrame | None:
-    """Return what a source yielded beside its rejects as a frame; None where it has no rows, or rows without a field."""
+    """Return what a source yielded beside its rejects as a frame; None where no row of it has a field."""
     import polars as pl
 
     if not isinstance(item, pl.DataFrame | list):
