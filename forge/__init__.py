@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ahead": "forge.core.ahead",
     "CheckFailed": "forge.core.errors",
     "ForgeError": "forge.core.errors",
     "Interrupted": "forge.core.errors",
@@ -62,6 +63,7 @@ __all__ = [
     "Run",
     "StepError",
     "__version__",
+    "ahead",
     "drop",
     "foreseen",
     "hookimpl",
@@ -73,6 +75,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from forge.core.ahead import ahead
     from forge.core.errors import (
         CheckFailed,
         ForgeError,

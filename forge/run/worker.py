@@ -43,7 +43,7 @@ from forge.run.tracing import Leave, Trace
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
 from forge.store.base import Store, StoredTree
-from forge.store.disk import is_worth_syncing, named_errors, size_below
+from forge.store.disk import is_worth_syncing, named_errors, names, size_below
 from forge.store.folders import folder_of
 from forge.store.process import hostname
 from forge.store.refusals import refusal
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 _GRAIN = 2_000_000_000
 """Nanoseconds in which a file may change twice and keep its times."""
+_FEW = 32
+"""Files of an artifact up to which they are remembered one by one."""
 
 
 def main() -> None:
@@ -91,6 +93,7 @@ class Worker:
 
     *checked* holds what the code of step types was read from when it was compared, by the module of their class;
     *leave* says when the step is to leave off, *job* what the record says of the job of a cluster that this is.
+    *made* holds the signatures of the files of the artifacts that this process made, by their digests.
     """
 
     send: Callable[[dict[str, Any]], None]
@@ -99,6 +102,7 @@ class Worker:
     registry: Registry = attrs.Factory(lambda: Registry({}))
     checked: dict[str, Sources] = attrs.Factory(dict)
     stores: dict[str, Actions] = attrs.Factory(dict)
+    made: dict[str, dict[str, tuple[int, ...]]] = attrs.Factory(dict)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one job, or find that another process has done it meanwhile, and return the last event."""
@@ -166,7 +170,7 @@ class Worker:
             out.mkdir()
             if job.kind in ("check", "labeler"):
                 _keep_files(instance, store)
-            inputs, trees = inputs_of(store, job)
+            inputs, trees = inputs_of(store, job, lambda digest: self._is_as_made(store, digest))
             work = Work(job, found, instance, inputs, trees, out, ledger, store)
             ledger.trace = Trace(job.step, store.root / "logs" / job.key, self.registry.metrics)
             try:
@@ -189,6 +193,8 @@ class Worker:
                 raise
             durable = is_worth_syncing(time.monotonic() - begun, lambda: size_below(out))
             tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)
+            if len(tree.members) <= _FEW:
+                self.made[tree.digest] = _below(store.artifact_path(tree.digest))
             return Record(
                 key=job.key,
                 step=job.step,
@@ -213,6 +219,11 @@ class Worker:
                 forge=forge.__version__,
                 job={**job.cluster, **self.job()},
             )
+
+    def _is_as_made(self, store: Store, digest: str) -> bool:
+        """Say whether an artifact's files are the very ones that this process hashed when it made them."""
+        known = self.made.get(digest)
+        return bool(known) and known == _below(store.artifact_path(digest))
 
     def _check_code(self, cls: type, job: Job) -> None:
         """Refuse to run other code than the key says, and to keep what may have been made by other code.
@@ -261,15 +272,17 @@ class Sources:
         return False
 
 
-def inputs_of(store: Store, job: Job) -> tuple[dict[str, Artifact], dict[str, StoredTree]]:
+def inputs_of(
+    store: Store, job: Job, is_as_made: Callable[[str], bool] = lambda _: False
+) -> tuple[dict[str, Artifact], dict[str, StoredTree]]:
     """Return a job's inputs as folders of verified files, and as trees.
 
-    What the build has just found as it was when it was last verified is not read again.
+    What the build has just found as it was when it was last verified is not read again, nor is what *is_as_made*.
     A part is published as a tree of its own, so that records can name it.
     """
     inputs, trees = {}, {}
     for name, digest, part, sound in job.inputs:
-        if sound and not part and os.path.isdir(place := store.artifact_path(digest)):
+        if not part and (sound or is_as_made(digest)) and os.path.isdir(place := store.artifact_path(digest)):
             trees[name] = StoredTree(store, digest)
         else:
             whole = store.tree(digest)
@@ -297,6 +310,14 @@ def _forget_pieces(store: Store, since: float) -> None:
 def _settled(info: os.stat_result) -> tuple[int, ...]:
     """Return a file's signature, or nothing where the next change may leave it as it is."""
     return signature(info) if time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _GRAIN else ()
+
+
+def _below(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the signatures of all files in *folder* and below it, none where one of them is gone."""
+    try:
+        return {name: signature(os.stat(os.path.join(folder, name))) for name in names(folder)}
+    except OSError:
+        return {}
 
 
 def _signatures(instance: Any) -> dict[Path, tuple[int, ...]]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import mmap
-import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 import forge
+from forge_counselling.json_lists import cut, mapped
 from forge_counselling.records import Broken, records
 
 if TYPE_CHECKING:
@@ -44,44 +42,85 @@ class PsyQA:
     null, or missing, which counts as 0. A number where a text belongs is taken as its text; of a key that stands twice
     in an object the first counts, for so Polars reads it. A record whose answers have their text in another field is
     rejected. Files are UTF-8, UTF-16 with its mark, or GB18030. A list that Polars can read as it is takes the fast
-    way, any other is read record by record, and only the broken records are rejected.
+    way, in pieces of some megabytes; what follows from the first piece on that it can't read is read record by record,
+    and only the broken records are rejected.
     """
 
     path: forge.Files
     most_rejects: float = forge.most_rejects()
 
     def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
-        """Yield one table a file, after the rejects of that file."""
-        with ThreadPoolExecutor(max(1, min(run.threads, len(self.path), 2))) as pool:
-            ahead = [pool.submit(_read_file, file) for file in self.path[:2]]
-            for done, _ in enumerate(self.path, start=1):
-                table, rejects = ahead.pop(0).result()
-                ahead += [pool.submit(_read_file, file) for file in self.path[done + 1 : done + 2]]
-                yield from rejects
-                yield table
-                run.progress(done, len(self.path))
+        """Yield tables of some thousand questions, each after the rejects among them."""
+        for raw, table in forge.ahead(_shaped, self._raw(run.threads), run.threads):
+            yield from raw.rejects
+            yield table
+            run.progress(raw.place, len(self.path))
+        run.progress(len(self.path), len(self.path))
+
+    def _raw(self, threads: int) -> Iterator[Raw]:
+        for place, file in enumerate(self.path):
+            for frame, rejects in _raw_tables(file, threads):
+                yield Raw(place, file.name, frame, rejects)
 
 
-def _read_file(file: forge.File) -> tuple[pl.DataFrame, list[forge.Reject]]:
-    """Return a file's raw table and its rejects."""
+@attrs.frozen
+class Raw:
+    """Hold questions as they are written in a file, the *place* of it among all, and what can't be used there."""
+
+    place: int
+    file: str
+    frame: pl.DataFrame
+    rejects: list[forge.Reject]
+
+
+def _shaped(raw: Raw) -> tuple[Raw, pl.DataFrame]:
+    """Return the questions in their one shape, and with the rejects what is none."""
     import polars as pl
 
-    rejects: list[forge.Reject] = []
-    frame = _clean_list(file)
-    if frame is None:
-        good = []
-        for index, record in enumerate(records(file.read_bytes()), start=1):
-            try:
-                good.append({"index": index, **_plain(record)})
-            except Broken as broken:
-                rejects.append(forge.Reject(file.name, broken.reason, index, broken.excerpt))
-        frame = pl.DataFrame(good, schema={"index": pl.get_index_type(), **_schema()})
-    else:
-        frame = frame.with_row_index("index", offset=1)
     unknown = pl.all_horizontal(pl.col(name).is_null() for name in _FIELDS)
-    rejects += [forge.Reject(file.name, _NOTHING_KNOWN, index) for index in frame.filter(unknown)["index"]]
-    rejects.sort(key=lambda reject: reject.index or 0)
-    return _shape(frame.filter(~unknown), str(PurePosixPath(file.name).with_suffix(""))), rejects
+    strange = [forge.Reject(raw.file, _NOTHING_KNOWN, index) for index in raw.frame.filter(unknown)["index"]]
+    rejects = sorted([*raw.rejects, *strange], key=lambda reject: reject.index or 0)
+    stem = str(PurePosixPath(raw.file).with_suffix(""))
+    return attrs.evolve(raw, rejects=rejects), _shape(raw.frame.filter(~unknown), stem)
+
+
+def _raw_tables(file: forge.File, threads: int) -> Iterator[tuple[pl.DataFrame, list[forge.Reject]]]:
+    """Yield a file's raw records, numbered from 1, with the rejects among them.
+
+    From the first piece on that is no well-formed list the rest is looked at as a whole, then record by record.
+    """
+    done = 0
+
+    def parsed(piece: tuple[int, bytes]) -> tuple[int, int, pl.DataFrame | None]:
+        start, data = piece
+        return start, len(data), _clean_list(data)
+
+    with mapped(file.path) as data:
+        for start, size, frame in forge.ahead(parsed, cut(data), threads):
+            if frame is None:
+                rest = data[:] if not done else b"[" + data[start:]
+                whole = _clean_list(rest) if size < len(rest) - 1 else None
+                yield _one_by_one(file.name, rest, done) if whole is None else (_numbered(whole, done), [])
+                return
+            yield _numbered(frame, done), []
+            done += frame.height
+
+
+def _numbered(frame: pl.DataFrame, done: int) -> pl.DataFrame:
+    return frame.with_row_index("index", offset=done + 1)
+
+
+def _one_by_one(name: str, data: bytes, done: int) -> tuple[pl.DataFrame, list[forge.Reject]]:
+    """Return the records of a list that can be used, and the others as rejects; *done* stand before them."""
+    import polars as pl
+
+    good, rejects = [], []
+    for index, record in enumerate(records(data), start=done + 1):
+        try:
+            good.append({"index": index, **_plain(record)})
+        except Broken as broken:
+            rejects.append(forge.Reject(name, broken.reason, index, broken.excerpt))
+    return pl.DataFrame(good, schema={"index": pl.get_index_type(), **_schema()}), rejects
 
 
 def _schema() -> dict[str, Any]:
@@ -91,15 +130,15 @@ def _schema() -> dict[str, Any]:
     return {**dict.fromkeys(_TEXTS, pl.String), "tags": pl.List(pl.String), "answers": answers}
 
 
-def _clean_list(file: forge.File) -> pl.DataFrame | None:
+def _clean_list(data: bytes) -> pl.DataFrame | None:
     """Return the records of a well-formed JSON list, or None where reading it record by record may tell more."""
     import polars as pl
 
     # Polars turns half of a surrogate pair into a NUL without a word, and accepts an empty file.
-    if not _may_be_clean(file):
+    if _LIST.match(data) is None or _has_half_pairs(data):
         return None
     try:
-        frame = pl.read_json(file.path, schema=_schema())
+        frame = pl.read_json(data, schema=_schema())
     except pl.exceptions.PolarsError:
         return None
     return None if _lacks_texts(frame) else frame
@@ -119,16 +158,10 @@ def _lacks_texts(frame: pl.DataFrame) -> bool:
     return bool(frame.select(without.any()).item())
 
 
-def _may_be_clean(file: forge.File) -> bool:
-    """Say whether a file begins like a list and holds no half of an escaped surrogate pair."""
-    with open(file.path, "rb") as opened:
-        if not os.fstat(opened.fileno()).st_size:
-            return False
-        with mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as data:
-            if _LIST.match(data) is None:
-                return False
-            # the first look is one for three bytes, and most files hold none of them
-            return _SURROGATE.search(data) is None or _LONE_SURROGATE.search(data) is None
+def _has_half_pairs(data: bytes) -> bool:
+    """Say whether *data* holds half of an escaped surrogate pair."""
+    # the first look is one for three bytes, and most files hold none of them
+    return _SURROGATE.search(data) is not None and _LONE_SURROGATE.search(data) is not None
 
 
 def _plain(record: Any) -> dict[str, Any]:

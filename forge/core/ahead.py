@@ -1,0 +1,35 @@
+"""Work on a few items ahead of whoever wants the results, in threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+
+    Item = TypeVar("Item")
+    Result = TypeVar("Result")
+
+
+def ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Yield what *function* makes of each item, in the items' order.
+
+    *threads* threads work on the items, which are drawn where the results are wanted: never more than one beyond the
+    number of threads is begun and not yielded. An error of *function* is raised when its item's turn comes.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # brings logging along
+
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
