@@ -37,7 +37,7 @@ _FICLONE = 0x40049409
 _PIECE = 1 << 30
 """Bytes that are copied at once."""
 
-_BATCH = 4_096
+BATCH = 4_096
 """Rows of a record batch of a table's file."""
 
 DROPPED = "__dropped__"
@@ -127,7 +127,7 @@ def write_parts(parts: Iterator[pl.DataFrame], schema: pl.Schema, folder: Path) 
     source = register_io_source(lambda *_pushed_down: _batches(parts, schema), schema=schema)
     # strings without the views into buffers that depend on how threads shared the work
     source.sink_ipc(
-        folder / TABLE, compression="uncompressed", compat_level=pl.CompatLevel.oldest(), record_batch_size=_BATCH
+        folder / TABLE, compression="uncompressed", compat_level=pl.CompatLevel.oldest(), record_batch_size=BATCH
     )
 
 
@@ -140,9 +140,9 @@ def _batches(parts: Iterator[pl.DataFrame], schema: pl.Schema) -> Iterator[pl.Da
     left = pl.DataFrame(schema=schema)
     for part in parts:
         rows = pl.concat([left, part], rechunk=False) if left.height else part
-        whole = rows.height - rows.height % _BATCH
-        for start in range(0, whole, _BATCH):
-            yield rows.slice(start, _BATCH).rechunk().select(copied)
+        whole = rows.height - rows.height % BATCH
+        for start in range(0, whole, BATCH):
+            yield rows.slice(start, BATCH).rechunk().select(copied)
         left = rows.slice(whole)
     yield left.rechunk().select(copied)
 

@@ -46,7 +46,9 @@ class StepType:
     ``spares()`` returns those that its parameters do without.
     ``facts`` are distributions whose version the result depends on.
     ``each_file`` promises of a source that its rows are those of its files, one after the other, each read for itself;
-    ``rowwise`` of a transform that it makes one row of each, whatever the others are: what was done is not done again.
+    ``rowwise`` of a transform that it makes one row of each, whatever the others are: what was done is not done again;
+    ``in_parts`` that rows never look at one another, so that a large table is given to it a part at a time, and that
+    of several tables it takes each by itself.
     ``previous`` names a part of the step's own result (a folder of it) that the next run is given as the input
     ``previous``, where the last build of the manifest left one; what it holds is in the key.
     ``heavy`` steps get the machine for themselves; ``network`` ones are refused by ``--offline``.
@@ -66,6 +68,7 @@ class StepType:
     network: bool = False
     each_file: bool = False
     rowwise: bool = False
+    in_parts: bool = False
     previous: str = ""
 
     @property

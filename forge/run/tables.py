@@ -6,11 +6,12 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from forge.core.ahead import ahead
 from forge.core.errors import StepError
-from forge.plugin.context import DROPPED, TABLE, TALLY, read_rows
+from forge.plugin.context import BATCH, DROPPED, TABLE, TALLY, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 
 _EXAMPLES = 3
+_PART = 48 << 20
+"""Bytes of a table, as its file has them, that are worked on at once."""
+_SIDE_BY_SIDE = 2
+"""Parts that are worked on at once: Polars has all cores work on each, and waits for Python's functions with one."""
 _INDEX = "__index_level_"
 """What pandas calls an index that it writes into a Parquet file."""
 
@@ -41,28 +46,49 @@ def settle(
     Rows that went without a mark are counted under the step type's name, with examples from *source* where it can be
     told which they were.
     """
+    collected = run_plan(frame)
+    settled = _without_marked(collected, ledger)
+    if rows_in is not None and rows_in > collected.height:
+        unmarked = f"filtered by {use}"
+        ledger.drop(unmarked, rows_in - collected.height)
+        if source is not None:
+            for example in missing(source, [collected], rows_in - collected.height):
+                ledger._example(unmarked, example)  # noqa: SLF001  # the ledger's own module family
+    return settled
+
+
+def settle_parts(frames: Iterable[pl.LazyFrame], rows_in: int, ledger: Ledger, use: str) -> Iterator[pl.DataFrame]:
+    """Do as `settle` does with the parts of one table, some of them side by side, and yield what is left of each."""
+    came = 0
+    for collected in ahead(run_plan, frames, min(ledger.threads, _SIDE_BY_SIDE)):
+        came += collected.height
+        yield _without_marked(collected, ledger)
+    ledger.drop(f"filtered by {use}", max(0, rows_in - came))
+
+
+def _without_marked(collected: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
+    """Return the rows that no mark tells to leave; those are counted by reason, and what was tallied is added up."""
     import polars as pl
 
-    collected = run_plan(frame)
-    height = collected.height
     tallies = [c for c in collected.columns if c.startswith(TALLY)]
     for column in tallies:
         ledger.tally(column[len(TALLY) :], int(collected[column].sum() or 0))
-    collected = passed = collected.drop(tallies)
-    if DROPPED in collected.columns:
-        dropped = collected.filter(pl.col(DROPPED).is_not_null())
-        for reason, group in dropped.group_by(DROPPED, maintain_order=True):
-            ledger.drop(str(reason[0]), group.height)
-            for row in group.head(_EXAMPLES).drop(DROPPED).iter_rows(named=True):
-                ledger._example(str(reason[0]), excerpt(row))  # noqa: SLF001  # the ledger's own module family
-        collected = collected.filter(pl.col(DROPPED).is_null()).drop(DROPPED)
-    if rows_in is not None and rows_in > height:
-        unmarked = f"filtered by {use}"
-        ledger.drop(unmarked, rows_in - height)
-        if source is not None:
-            for example in missing(source, [passed], rows_in - height):
-                ledger._example(unmarked, example)  # noqa: SLF001  # the ledger's own module family
-    return collected
+    collected = collected.drop(tallies)
+    if DROPPED not in collected.columns:
+        return collected
+    dropped = collected.filter(pl.col(DROPPED).is_not_null())
+    for reason, group in dropped.group_by(DROPPED, maintain_order=True):
+        ledger.drop(str(reason[0]), group.height)
+        for row in group.head(_EXAMPLES).drop(DROPPED).iter_rows(named=True):
+            ledger._example(str(reason[0]), excerpt(row))  # noqa: SLF001  # the ledger's own module family
+    return collected.filter(pl.col(DROPPED).is_null()).drop(DROPPED)
+
+
+def parts_of(table: pl.LazyFrame, rows: int, size: int) -> list[pl.LazyFrame]:
+    """Cut a table of so many *rows*, whose file has *size* bytes, into parts that take little memory each."""
+    step = max(1, _PART * rows // max(1, size))
+    step += -step % BATCH
+    return [table.slice(start, step) for start in range(0, max(rows, 1), step)]
 
 
 def run_plan(frame: pl.LazyFrame) -> pl.DataFrame:

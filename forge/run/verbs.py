@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ import attrs
 from forge.core.digest import digest_file
 from forge.core.errors import CheckFailed, StepError
 from forge.core.step import PREVIOUS
-from forge.plugin.context import read_rows, write_rows
+from forge.plugin.context import TABLE, read_rows, write_rows
 from forge.plugin.registry import MOST_REJECTS
 from forge.run.network import kept_off
 from forge.run.rowwise import transform_rows
@@ -24,12 +26,16 @@ from forge.run.tables import (
     lazy_of,
     missing,
     other_type,
+    parts_of,
     refuse_marks,
     settle,
+    settle_parts,
 )
 from forge.run.writing import TableWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import polars as pl
 
     from forge.core.artifact import Tree
@@ -103,6 +109,8 @@ def _fetch(work: Work) -> dict[str, int]:
 
 def _transform(work: Work) -> dict[str, int]:
     joined = join_tables({name: artifact.rows() for name, artifact in work.inputs.items()})
+    if work.type.in_parts and len(parts := parts_of(joined, work.rows_in or 0, _bytes_in(work.inputs.values()))) > 1:
+        return _in_parts(work, (work.instance.transform(part) for part in parts))
     made = (
         transform_rows(work.instance, joined, work.job, work.store)
         if work.type.rowwise
@@ -112,8 +120,41 @@ def _transform(work: Work) -> dict[str, int]:
 
 
 def _merge(work: Work) -> dict[str, int]:
-    frame = lazy_of(work.job, work.instance.merge({name: a.rows() for name, a in work.inputs.items()}))
+    tables = {name: artifact.rows() for name, artifact in work.inputs.items()}
+    if work.type.in_parts:
+        parts = [
+            {name: part}
+            for name, artifact in work.inputs.items()
+            for part in parts_of(tables[name], count_rows(artifact.path) or 0, _bytes_in([artifact]))
+        ]
+        if len(parts) > len(tables):
+            return _in_parts(work, (work.instance.merge(part) for part in parts))
+    frame = lazy_of(work.job, work.instance.merge(tables))
     return _table(work, settle(frame, work.rows_in, work.ledger, work.job.use))
+
+
+def _in_parts(work: Work, made: Iterable[Any]) -> dict[str, int]:
+    """Write a table while its parts are made."""
+    frames = (lazy_of(work.job, part) for part in made)
+    settled = settle_parts(frames, work.rows_in or 0, work.ledger, work.job.use)
+    first = next((frame for frame in settled if frame.height), None)
+    if first is None:
+        return {"": 0}
+    with TableWriter(first.schema, work.out) as writer:
+        rows = 0
+        for frame in chain([first], settled):
+            if frame.schema != first.schema:
+                raise StepError(f"`{work.job.use}` makes tables of other columns of some rows than of others")
+            rows += frame.height
+            if frame.height and not writer.give(frame):
+                break
+    _describe(work, read_rows(work.out))
+    return {"": rows}
+
+
+def _bytes_in(artifacts: Iterable[Artifact]) -> int:
+    """Return how large the files of tables are."""
+    return sum(os.path.getsize(artifact.path / TABLE) for artifact in artifacts)
 
 
 def _split(work: Work) -> dict[str, int]:

@@ -36,7 +36,6 @@ STOCK_PHRASES = (
 )
 _NOT_LETTER = r"[\s\x1c-\x1f，。！？!?,.、~～…；;：:]"
 _ROW = "__row__"
-_PART = 1 << 13  # rows: two batches of the file
 _QUESTION_COLUMNS = {"id", "source", "title", "content", "tags", "answers"}
 _DIALOGUE_COLUMNS = {"id", "source", "topic", "lines"}
 _CONVERSATION_COLUMNS = {"id", "source", "topic", "conversation"}
@@ -76,7 +75,7 @@ class Unify:
         for name, table in tables.items():
             columns = set(table.collect_schema().names())
             if columns >= _QUESTION_COLUMNS:
-                unified += [self._questions(part) for part in _parts(table)]
+                unified.append(self._questions(table))
             elif columns >= _DIALOGUE_COLUMNS:
                 unified.append(self._dialogues(table, self._turns))
             elif columns >= _CONVERSATION_COLUMNS:
@@ -245,14 +244,6 @@ class Unify:
         # so that a long one isn't counted to its end
         short = reply.str.head(self.least_reply).str.len_chars() < self.least_reply
         return short | reply.str.contains(stock)
-
-
-def _parts(table: pl.LazyFrame) -> list[pl.LazyFrame]:
-    """Cut a table whose rows stand alone into parts that are read and worked on side by side, in little memory."""
-    import polars as pl
-
-    height = table.select(pl.len()).collect().item()
-    return [table.slice(start, _PART) for start in range(0, max(height, 1), _PART)]
 
 
 def _clean(text: pl.Expr) -> pl.Expr:

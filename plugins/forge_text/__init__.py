@@ -18,13 +18,13 @@ def forge_register(register: forge.Register) -> None:
     from forge_text.split import Deduplicate, Split
 
     register.transform("dialogue", Dialogue, version="1")
-    register.transform("anonymise", Anonymise, version="1")
+    register.transform("anonymise", Anonymise, version="1", in_parts=True)
     register.transform("loops", Loops, version="1")
     register.transform("boilerplate", Boilerplate, version="1")
-    register.transform("language", Language, version="1")
-    register.transform("characters", Characters, version="1")
-    register.transform("throw-away", ThrowAway, version="1")
+    register.transform("language", Language, version="1", in_parts=True)
+    register.transform("characters", Characters, version="1", in_parts=True)
+    register.transform("throw-away", ThrowAway, version="1", in_parts=True)
     register.check("leaks", Leaks, version="1")
-    register.transform("length-band", LengthBand, version="1")
+    register.transform("length-band", LengthBand, version="1", in_parts=True)
     register.transform("split", Split, version="1", facts=("rensa",))
     register.transform("deduplicate", Deduplicate, version="1", facts=("rensa",))
