@@ -9,10 +9,9 @@ here. Whatever is refused is read record by record, and tells what the columns o
 from __future__ import annotations
 
 import copy
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import forge
 from forge_files.kinds import BOOLEAN, INTEGER, LONG, NULL, TEXT, Kind, is_plain
 from forge_files.reading import has_mark
 
@@ -51,16 +50,10 @@ def blocks(
 
     *known* says what kind the fields of records were so far; it is asked anew for each block.
     """
-    with path.open("rb") as stream, ThreadPoolExecutor(max(1, threads)) as pool:
-        waiting: deque[tuple[bytes, Any]] = deque()
+    with path.open("rb") as stream:
         yield _lines(stream, _FIRST), None
-        while True:
-            while len(waiting) <= threads and (block := _lines(stream, _BLOCK)):
-                waiting.append((block, pool.submit(rows_of, block, copy.deepcopy(known()))))
-            if not waiting:
-                return
-            block, rows = waiting.popleft()
-            yield block, rows.result()
+        rest = ((block, copy.deepcopy(known())) for block in iter(lambda: _lines(stream, _BLOCK), b""))
+        yield from forge.ahead(lambda each: (each[0], rows_of(*each)), rest, threads)
 
 
 def decode_block(block: bytes) -> str:

@@ -1,6 +1,8 @@
 """The three raw sets: every quirk of their files, and what is rejected."""
 
 import json
+from functools import partial
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -8,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import forge
+from forge_counselling import psyqa
 from forge_counselling.dialogues import CPsyCounD, CPsyCounE
+from forge_counselling.json_lists import cut
 from forge_counselling.psyqa import PsyQA, likes
 
 RAW_QUESTION = ["id", "source", "title", "content", "tags", "answers"]
@@ -263,6 +267,60 @@ def test_the_careful_way_reads_what_the_fast_way_reads(tmp_path, records):
     slow, slow_rejects = questions(tmp_path, text + "x")
     assert fast == slow
     assert [*fast_rejects, (len(records) + 1, "text after the list")] == slow_rejects
+
+
+# texts that look like the end of one record and the beginning of the next
+TRICKS = st.sampled_from(['},{"id":', '"}, {"id": 1', '}\n,\n{ "id" :', "[{", "}]", '\\"},{\\"id\\":', "题"])
+PIECES = st.lists(
+    st.fixed_dictionaries(
+        {"id": st.integers(0, 9) | TRICKS, "title": TRICKS},
+        optional={
+            "answers": st.lists(st.fixed_dictionaries({"content": TRICKS}, optional={"id": TRICKS}), max_size=2),
+            "tags": st.none() | st.lists(TRICKS, max_size=2),
+        },
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(PIECES, st.integers(1, 120), st.sampled_from([None, 0, 1]), st.sampled_from([b"", b"\xef\xbb\xbf", b" \n"]))
+def test_lists_that_a_large_one_is_cut_into_hold_its_records_where_all_of_them_are_json(records, size, indent, before):
+    data = before + json.dumps(records, ensure_ascii=False, indent=indent).encode()
+    try:
+        pieces = [json.loads(piece) for _, piece in cut(data, size)]
+    except ValueError:
+        return  # a cut inside a record: whoever reads notices
+    assert records == [record for piece in pieces for record in piece]
+
+
+def test_a_large_list_is_cut_between_records_and_nowhere_else():
+    data = json.dumps([{"id": n, "answers": [{"content": "答"}]} for n in range(50)]).encode()
+    pieces = [json.loads(piece) for _, piece in cut(data, 100)]
+    assert 15 < len(pieces)
+    assert list(range(50)) == [record["id"] for piece in pieces for record in piece]
+
+
+def in_pieces(folder, text, size):
+    with patch.object(psyqa, "cut", partial(cut, size=size)):
+        return questions(folder, text)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(PIECES, st.integers(1, 200), st.integers(0, 400), st.sampled_from(["", '"', "]", "}", ",", "\\ud800", "NaN"]))
+def test_a_file_that_is_read_in_pieces_is_read_as_one_that_is_not(tmp_path, records, size, place, fault):
+    text = json.dumps(records, ensure_ascii=False, indent=0)
+    text = text[:place] + fault + text[place:]
+    assert in_pieces(tmp_path, text, 1 << 20) == in_pieces(tmp_path, text, size)
+
+
+def test_from_the_first_broken_piece_on_records_are_read_one_by_one_and_keep_their_numbers(tmp_path):
+    records = [{"title": f"题{n}", "answers": []} for n in range(9)]
+    text = json.dumps(records, ensure_ascii=False).replace("题6", "题\\ud800").replace('"题3", ', '"题3" ')
+    rows, rejects = in_pieces(tmp_path, text, 30)
+    assert [(4, "broken JSON"), (7, "broken characters")] == rejects
+    assert ["PsyQA_PsyQA_a_" + str(n) for n in (1, 2, 3, 5, 6, 8, 9)] == [row["id"] for row in rows]
 
 
 def test_dialogue_lines_are_kept_whatever_the_line_end(tmp_path):

@@ -7,7 +7,7 @@ from forge.core.errors import StepError
 from forge.plugin.context import write_rows
 from forge.run.intake import bound_rejects, collect_batches, write_rejects
 from forge.run.ledger import Ledger
-from forge.run.tables import count_rows, settle
+from forge.run.tables import count_rows, parts_of, settle, settle_parts
 
 ROWS = pl.DataFrame({"word": ["a", "bee", "cee", "elephant"], "length": [1, 3, 3, 8]})
 
@@ -58,6 +58,25 @@ def test_a_step_that_makes_rows_drops_none(ledger):
 def test_what_leaves_inside_of_rows_is_summed_and_no_column(ledger):
     left = settle(forge.tally(ROWS.lazy(), {"letters": pl.col("length")}), 4, ledger, "toy.band")
     assert ({"letters": 15}, ["word", "length"]) == (ledger.tallies, left.columns)
+
+
+def test_parts_of_a_table_are_counted_as_the_whole_is(tmp_path):
+    def step(rows):
+        tallied = forge.tally(rows.filter(pl.col("n") % 7 != 3), {"letters": pl.col("n") % 2})
+        return forge.drop(tallied, {"third": pl.col("n") % 3 == 0, "fifth": pl.col("n") % 5 == 0})
+
+    rows = pl.DataFrame({"n": range(20_000)}).lazy()
+    one, many = (Ledger(tmp_path, 2, print, lambda: None) for _ in range(2))
+    parts = parts_of(rows, 20_000, 20 << 30)
+    assert [4096, 4096, 4096, 4096, 3616] == [part.select(pl.len()).collect().item() for part in parts]
+    whole = settle(step(rows), 20_000, one, "toy.band")
+    assert whole.equals(pl.concat(settle_parts(map(step, parts), 20_000, many, "toy.band")))
+    assert (one.drops, one.tallies, one.examples) == (many.drops, many.tallies, many.examples)
+
+
+@pytest.mark.parametrize(("rows", "mebibytes", "parts"), [(0, 0, 1), (1, 0.01, 1), (10_000, 1, 1), (10_000, 96, 2)])
+def test_a_table_is_cut_by_what_its_file_holds(rows, mebibytes, parts):
+    assert parts == len(parts_of(pl.LazyFrame({"n": range(rows)}), rows, int(mebibytes * 2**20)))
 
 
 def test_a_source_s_batches_are_joined_and_its_rejects_counted_with_their_places(ledger):
