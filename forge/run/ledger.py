@@ -126,8 +126,8 @@ class Ledger:
             self.tallies[reason] = self.tallies.get(reason, 0) + count
 
     def apart(self) -> Ledger:
-        """Return a ledger for a part of the work, whose counts `add` brings here and which shows nothing meanwhile."""
-        return Ledger(self.make_scratch, self.threads, _nobody, self.beat, self.seen, self.brought, leave=self.leave)
+        """Return a ledger for what one thread of many does, whose counts `add` brings here and which shows nothing."""
+        return Ledger(self.make_scratch, 1, _nobody, self.beat, self.seen, self.brought, leave=self.leave)
 
     def counted(self) -> dict[str, Any]:
         """Return as JSON what left, and what was warned of."""

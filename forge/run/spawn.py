@@ -28,9 +28,6 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "2000",
     "PYTHONUNBUFFERED": "1",
-    # Polars gives memory back after half a second and takes it in pages of 4 KiB; steps take as much again at once, and
-    # where a virtual machine's host must find it each time, that was a quarter of what cleaning cost
-    "_RJEM_MALLOC_CONF": "dirty_decay_ms:5000,muzzy_decay_ms:-1,thp:always",
 }
 PREPARE = "prepare "
 """What a line begins with that is no job."""
