@@ -62,6 +62,7 @@ def settle_parts(frames: Iterable[pl.LazyFrame], rows_in: int, ledger: Ledger, u
     came = 0
     for collected in ahead(run_plan, frames, min(ledger.threads, _SIDE_BY_SIDE)):
         came += collected.height
+        ledger.progress(min(came, rows_in), rows_in)
         yield _without_marked(collected, ledger)
     ledger.drop(f"filtered by {use}", max(0, rows_in - came))
 

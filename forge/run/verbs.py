@@ -144,7 +144,10 @@ def _in_parts(work: Work, made: Iterable[Any]) -> dict[str, int]:
         rows = 0
         for frame in chain([first], settled):
             if frame.schema != first.schema:
-                raise StepError(f"`{work.job.use}` makes tables of other columns of some rows than of others")
+                raise StepError(
+                    f"`{work.job.use}` makes tables of other columns of some rows than of others",
+                    hint="give its columns types that hang on no row, or register it without `in_parts`",
+                )
             rows += frame.height
             if frame.height and not writer.give(frame):
                 break

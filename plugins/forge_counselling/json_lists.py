@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-import mmap
 import re
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-_BLOCK = 8 << 20
+_SIZE = 8 << 20
 """Bytes of a smaller list: few enough that its memory is used again, enough for a thread's while."""
-_BEGINNING = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[\s*\{\s*("(?:[^"\\]|\\.)*")\s*:')
+_BEGINNING = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[\s*(?=\{\s*("(?:[^"\\]|\\.)*")\s*:)')
 
 
-@contextmanager
-def mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
-    """Give a file's bytes without loading them."""
-    with path.open("rb") as stream:
-        if not stream.read(1):
-            yield b""  # nothing can't be mapped
-            return
-        with mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ) as data:
-            yield data
+@attrs.frozen
+class Piece:
+    """Hold a list as JSON, and where in the file its first object begins; the *last* goes to the file's end."""
+
+    start: int
+    data: bytes
+    last: bool
 
 
-def cut(data: mmap.mmap | bytes, size: int = _BLOCK) -> Iterator[tuple[int, bytes]]:
-    """Yield lists of some *size* bytes, each with the place in *data* at which its objects begin.
+def cut(stream: BinaryIO, size: int = _SIZE) -> Iterator[Piece]:
+    """Yield lists of some *size* bytes.
 
     A cut is made where an object ends and one begins whose first field has the name of the first object's first. That
     may be inside a record, or inside a text. But where each of the lists is JSON, their elements, one list after the
-    other, are those of *data*: what stands between two brackets in each is a list's inside, and such insides joined by
-    commas are one again. What does not begin as a list of objects is one piece.
+    other, are those of the file: what stands between two brackets in each is a list's inside, and such insides joined
+    by commas are one again. What does not begin as a list of objects is one piece.
     """
+    data = stream.read(size)
     beginning = _BEGINNING.match(data)
     if beginning is None:
-        yield 0, data[:]
+        yield Piece(0, data + stream.read(), last=True)
         return
     between = re.compile(rb"\}\s*,\s*(?=\{\s*" + re.escape(beginning[1]) + rb"\s*:)")
-    start = data.find(b"[") + 1
-    while (found := between.search(data, start + size)) is not None:
-        yield start, b"[" + data[start : found.start() + 1] + b"]"
-        start = found.end()
-    yield start, b"[" + data[start:]
+    start, data = beginning.end(), data[beginning.end() :]
+    while more := stream.read(max(size, len(data))):  # twice as much each time that none ends in what there is
+        data += more
+        while (found := between.search(data, size)) is not None:
+            yield Piece(start, b"[" + data[: found.start() + 1] + b"]", last=False)
+            start, data = start + found.end(), data[found.end() :]
+    yield Piece(start, b"[" + data, last=True)

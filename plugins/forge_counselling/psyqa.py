@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import forge
-from forge_counselling.json_lists import cut, mapped
+from forge_counselling.json_lists import Piece, cut
 from forge_counselling.records import Broken, records
 
 if TYPE_CHECKING:
@@ -90,20 +90,21 @@ def _raw_tables(file: forge.File, threads: int) -> Iterator[tuple[pl.DataFrame, 
     From the first piece on that is no well-formed list the rest is looked at as a whole, then record by record.
     """
     done = 0
+    with file.path.open("rb") as stream:
+        for piece, frame in forge.ahead(_parsed, cut(stream), threads):
+            if frame is not None:
+                yield _numbered(frame, done), []
+                done += frame.height
+                continue
+            stream.seek(piece.start if done else 0)
+            rest = (b"[" if done else b"") + stream.read()
+            whole = None if piece.last else _clean_list(rest)
+            yield _one_by_one(file.name, rest, done) if whole is None else (_numbered(whole, done), [])
+            return
 
-    def parsed(piece: tuple[int, bytes]) -> tuple[int, int, pl.DataFrame | None]:
-        start, data = piece
-        return start, len(data), _clean_list(data)
 
-    with mapped(file.path) as data:
-        for start, size, frame in forge.ahead(parsed, cut(data), threads):
-            if frame is None:
-                rest = data[:] if not done else b"[" + data[start:]
-                whole = _clean_list(rest) if size < len(rest) - 1 else None
-                yield _one_by_one(file.name, rest, done) if whole is None else (_numbered(whole, done), [])
-                return
-            yield _numbered(frame, done), []
-            done += frame.height
+def _parsed(piece: Piece) -> tuple[Piece, pl.DataFrame | None]:
+    return piece, _clean_list(piece.data)
 
 
 def _numbered(frame: pl.DataFrame, done: int) -> pl.DataFrame:
