@@ -240,9 +240,10 @@ class Build:
             self.listener(Warned(first.name, event["message"]))
         elif event["event"] == "failed":
             begun = self.running.pop(key)
-            log = str(self.store.root / "logs" / f"{key}.log")
+            log = self.store.root / "logs" / f"{key}.log"
+            named = str(log) if log.exists() else None  # a store that can't be written has none
             failure = Failure(
-                event["message"], event["hint"], event["traceback"], log, event["exit_code"], event.get("tail", "")
+                event["message"], event["hint"], event["traceback"], named, event["exit_code"], event.get("tail", "")
             )
             for step in self.same.pop(key):
                 self._fail(step, key, failure, time.monotonic() - begun)

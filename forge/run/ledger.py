@@ -34,6 +34,7 @@ class Ledger:
     *make_scratch* makes the action's scratch folder, once it is asked for; *send* takes events as JSON values; *beat*
     shows that the worker is alive; *seen* is what the build found in files outside the store, by path. ``brought``
     holds digest and signature of files that were put into the artifact as they are; *leave* says when to leave off.
+    What one that is a *part* warns of stands in the log once it is added to the whole.
     """
 
     make_scratch: Callable[[], Path]
@@ -50,6 +51,7 @@ class Ledger:
     leave: Leave = attrs.Factory(Leave)
     sent_at: float = 0.0
     trace: Trace | None = None
+    part: bool = False
     _scratch: Path | None = None
 
     @property
@@ -94,7 +96,8 @@ class Ledger:
     def warn(self, message: str) -> None:
         """Write a line to the log, the record and the person's screen."""
         message = _sound(message).translate(_UNPRINTED)
-        self.log(f"warning: {message}")
+        if not self.part:
+            self.log(f"warning: {message}")
         if message not in self.warnings:
             self.warnings.append(message)
             self.send({"event": "warning", "message": message})
@@ -127,7 +130,7 @@ class Ledger:
 
     def apart(self) -> Ledger:
         """Return a ledger for what one thread of many does, whose counts `add` brings here and which shows nothing."""
-        return Ledger(self.make_scratch, 1, _nobody, self.beat, self.seen, self.brought, leave=self.leave)
+        return Ledger(self.make_scratch, 1, _nobody, self.beat, self.seen, self.brought, leave=self.leave, part=True)
 
     def counted(self) -> dict[str, Any]:
         """Return as JSON what left, and what was warned of."""

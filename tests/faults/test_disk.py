@@ -197,6 +197,7 @@ def test_a_store_that_can_t_be_written_gives_hits_and_fails_what_must_run(simple
     assert "Traceback" not in result.stderr
     error = result.steps["two"].error["message"]
     assert "is on a read-only file system" in error or "no permission to write" in error
+    assert (None, False) == (result.steps["two"].error.get("log"), "log:" in simple.forge("build", "forge.toml").stderr)
     assert 0 == simple.forge("store", "verify").exit_code
     assert 0 == simple.forge("show", "forge.toml", "one").exit_code
 

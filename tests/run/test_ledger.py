@@ -60,6 +60,14 @@ def test_what_leaves_inside_of_rows_is_summed_and_no_column(ledger):
     assert ({"letters": 15}, ["word", "length"]) == (ledger.tallies, left.columns)
 
 
+def test_what_a_part_of_the_work_warns_of_is_logged_and_shown_once(ledger, events, capsys):
+    part = ledger.apart()
+    part.warn("weak")
+    assert ("", []) == (capsys.readouterr().out, events)
+    ledger.add(part.counted())
+    assert (1, 1) == (capsys.readouterr().out.count("warning: weak"), len(events))
+
+
 def test_parts_of_a_table_are_counted_as_the_whole_is(tmp_path):
     def step(rows):
         tallied = forge.tally(rows.filter(pl.col("n") % 7 != 3), {"letters": pl.col("n") % 2})
