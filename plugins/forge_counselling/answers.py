@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-_MOST_LIKES = 2**31
-"""Likes above it are taken for it, so that likes and length go into one number."""
+_MOST_LIKES, _LENGTHS = 2**40, 2**22
+"""More likes than the one are taken for it, and no more characters than the other are counted: both make one number."""
 _LONG = 768
 """Bytes (256 Chinese characters) from which an answer counts as no throw-away, as long as another outdoes it."""
 _WIDEST = 4
@@ -60,6 +60,6 @@ def best_answers(
     each = cleaned(each, pl.col("long") & (liked == pl.when(stands).then(liked).max().over(row)))
     sure = pl.when(usable).then(liked).max().over(row)
     each = cleaned(each, text.is_null() & (sure.is_null() | (liked >= sure)))
-    worth = pl.when(usable).then(liked * _MOST_LIKES + text.str.len_chars()).arg_max()
+    worth = pl.when(usable).then(liked * _LENGTHS + text.str.len_chars().clip(upper_bound=_LENGTHS - 1)).arg_max()
     valid = pl.coalesce(usable, pl.col("long")).sum().cast(pl.Int64).alias("valid")
     return each.group_by(row, maintain_order=True).agg(text.get(worth), pl.col("likes").get(worth), valid)

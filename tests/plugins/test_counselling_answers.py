@@ -18,7 +18,7 @@ SAYINGS = st.sampled_from(
         *("打13812345678，或者写信到 li.ming@example.com 找我。" + "慢慢来。" * 80, "慢慢来。" * 90 + "QQ：123456789"),
     )
 )
-ANSWERS = st.lists(st.tuples(SAYINGS, st.sampled_from((None, -1, 0, 1, 2, 3, 2**31, 2**40))), max_size=5)
+ANSWERS = st.lists(st.tuples(SAYINGS, st.sampled_from((None, -1, 0, 1, 2, 3, 2**31, 2**31 + 1, 10**12))), max_size=5)
 
 
 def thrown_away(text, least=LEAST):
@@ -39,7 +39,7 @@ def all_cleaned(question, least=LEAST):
         for t, likes in cleaned
         if len(t) >= least and t != "慢慢来，一步一步走下去。" and t.rstrip("。") != "抱抱"
     ]
-    best = max(usable, key=lambda answer: (min(max(answer[1] or 0, 0), 2**31), len(answer[0])), default=(None, None))
+    best = max(usable, key=lambda answer: (min(max(answer[1] or 0, 0), 2**40), len(answer[0])), default=(None, None))
     return {"text": best[0], "likes": best[1]}
 
 
