@@ -130,6 +130,11 @@ class Register:
         if not _offers(cls, protocol):
             message = f"the class of `{use}` does not offer all methods of `{protocol.__name__}`"
             raise PluginError(message, hint=str(protocol.__doc__))
+        if options.get("rowwise") and options.get("in_parts"):
+            message = f"`{use}` is registered with both `rowwise` and `in_parts`"
+            raise PluginError(
+                message, hint="`rowwise` keeps what each row gave, and looks at all rows for it: take one"
+            )
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
         self.types[name] = StepType(self.namespace, name, kind, cls, version, verbs[0], **options)
 

@@ -33,9 +33,13 @@ def count_rows(folder: Path) -> int | None:
     """Return the rows of the table in *folder*; None where there is no table."""
     if not os.path.exists(os.path.join(folder, TABLE)):  # asked of every input, of which there may be thousands
         return None
+    return _height(read_rows(folder))
+
+
+def _height(rows: pl.LazyFrame) -> int:
     import polars as pl
 
-    return int(read_rows(folder).select(pl.len()).collect().item())
+    return int(rows.select(pl.len()).collect().item())
 
 
 def settle(
@@ -57,14 +61,25 @@ def settle(
     return settled
 
 
-def settle_parts(frames: Iterable[pl.LazyFrame], rows_in: int, ledger: Ledger, use: str) -> Iterator[pl.DataFrame]:
-    """Do as `settle` does with the parts of one table, some of them side by side, and yield what is left of each."""
-    came = 0
-    for collected in ahead(run_plan, frames, min(ledger.threads, _SIDE_BY_SIDE)):
+def settle_parts(
+    parts: Iterable[tuple[pl.LazyFrame | None, pl.LazyFrame]], rows_in: int, ledger: Ledger, use: str
+) -> Iterator[pl.DataFrame]:
+    """Do as `settle` does with the parts of one table, some of them side by side, and yield what is left of each.
+
+    Each part comes with the rows that it was made of, where these can show which of them went.
+    """
+    came, unmarked = 0, f"filtered by {use}"
+    for source, collected in ahead(
+        lambda part: (part[0], run_plan(part[1])), parts, min(ledger.threads, _SIDE_BY_SIDE)
+    ):
         came += collected.height
         ledger.progress(min(came, rows_in), rows_in)
+        if source is not None and len(ledger.examples.get(unmarked, ())) < _EXAMPLES:
+            gone = _height(source) - collected.height
+            for example in missing(source, [collected], gone) if gone > 0 else ():
+                ledger._example(unmarked, example)  # noqa: SLF001  # the ledger's own module family
         yield _without_marked(collected, ledger)
-    ledger.drop(f"filtered by {use}", max(0, rows_in - came))
+    ledger.drop(unmarked, max(0, rows_in - came))
 
 
 def _without_marked(collected: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:

@@ -110,7 +110,7 @@ def _fetch(work: Work) -> dict[str, int]:
 def _transform(work: Work) -> dict[str, int]:
     joined = join_tables({name: artifact.rows() for name, artifact in work.inputs.items()})
     if work.type.in_parts and len(parts := parts_of(joined, work.rows_in or 0, _bytes_in(work.inputs.values()))) > 1:
-        return _in_parts(work, (work.instance.transform(part) for part in parts))
+        return _in_parts(work, ((part, work.instance.transform(part)) for part in parts))
     made = (
         transform_rows(work.instance, joined, work.job, work.store)
         if work.type.rowwise
@@ -121,6 +121,7 @@ def _transform(work: Work) -> dict[str, int]:
 
 def _merge(work: Work) -> dict[str, int]:
     tables = {name: artifact.rows() for name, artifact in work.inputs.items()}
+    frame = lazy_of(work.job, work.instance.merge(tables))
     if work.type.in_parts:
         parts = [
             {name: part}
@@ -128,16 +129,16 @@ def _merge(work: Work) -> dict[str, int]:
             for part in parts_of(tables[name], count_rows(artifact.path) or 0, _bytes_in([artifact]))
         ]
         if len(parts) > len(tables):
-            return _in_parts(work, (work.instance.merge(part) for part in parts))
-    frame = lazy_of(work.job, work.instance.merge(tables))
+            frame.collect_schema()  # inputs that don't go together are told of before any work
+            return _in_parts(work, ((None, work.instance.merge(part)) for part in parts))
     return _table(work, settle(frame, work.rows_in, work.ledger, work.job.use))
 
 
-def _in_parts(work: Work, made: Iterable[Any]) -> dict[str, int]:
-    """Write a table while its parts are made."""
-    frames = (lazy_of(work.job, part) for part in made)
-    settled = settle_parts(frames, work.rows_in or 0, work.ledger, work.job.use)
-    first = next((frame for frame in settled if frame.height), None)
+def _in_parts(work: Work, made: Iterable[tuple[pl.LazyFrame | None, Any]]) -> dict[str, int]:
+    """Write a table while its parts are made, each given with the rows that it is made of."""
+    parts = ((source, lazy_of(work.job, part)) for source, part in made)
+    settled = (frame for frame in settle_parts(parts, work.rows_in or 0, work.ledger, work.job.use) if frame.height)
+    first = next(settled, None)
     if first is None:
         return {"": 0}
     with TableWriter(first.schema, work.out) as writer:
@@ -149,7 +150,7 @@ def _in_parts(work: Work, made: Iterable[Any]) -> dict[str, int]:
                     hint="give its columns types that hang on no row, or register it without `in_parts`",
                 )
             rows += frame.height
-            if frame.height and not writer.give(frame):
+            if not writer.give(frame):
                 break
     _describe(work, read_rows(work.out))
     return {"": rows}

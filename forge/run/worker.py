@@ -193,8 +193,8 @@ class Worker:
                 raise
             durable = is_worth_syncing(time.monotonic() - begun, lambda: size_below(out))
             tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)
-            if len(tree.members) <= _FEW:
-                self.made[tree.digest] = _below(store.artifact_path(tree.digest))
+            if len(tree.members) <= _FEW and not ledger.brought:  # what was brought in was read elsewhere, by its name
+                self.made[tree.digest] = _as_published(store, tree)
             return Record(
                 key=job.key,
                 step=job.step,
@@ -221,7 +221,7 @@ class Worker:
             )
 
     def _is_as_made(self, store: Store, digest: str) -> bool:
-        """Say whether an artifact's files are the very ones that this process hashed when it made them."""
+        """Say whether an artifact's files are as they were when this process hashed them."""
         known = self.made.get(digest)
         return bool(known) and known == _below(store.artifact_path(digest))
 
@@ -318,6 +318,19 @@ def _below(folder: Path) -> dict[str, tuple[int, ...]]:
         return {name: signature(os.stat(os.path.join(folder, name))) for name in names(folder)}
     except OSError:
         return {}
+
+
+def _as_published(store: Store, tree: Tree) -> dict[str, tuple[int, ...]]:
+    """Return the signatures of a tree's files that were just hashed, none where its folder holds any other.
+
+    Of equal trees the folder that lies there first stays, and what it holds may have been damaged since.
+    """
+    found = _below(store.artifact_path(tree.digest))
+    try:
+        hashed = {name: signature(os.stat(store.object_path(m.digest))) for name, m in tree.members.items()}
+    except OSError:
+        return {}
+    return found if found == hashed else {}
 
 
 def _signatures(instance: Any) -> dict[Path, tuple[int, ...]]:

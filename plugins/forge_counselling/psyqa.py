@@ -116,7 +116,8 @@ def _one_by_one(name: str, data: bytes, done: int) -> tuple[pl.DataFrame, list[f
     import polars as pl
 
     good, rejects = [], []
-    for index, record in enumerate(records(data), start=done + 1):
+    # what stands before was UTF-8: this is not looked at for itself, a damaged letter may look like another encoding
+    for index, record in enumerate(records(data, utf8=done > 0), start=done + 1):
         try:
             good.append({"index": index, **_plain(record)})
         except Broken as broken:

@@ -51,15 +51,16 @@ def _is_damaged_utf8(data: bytes) -> bool:
     return damaged * 4 <= whole
 
 
-def records(data: bytes) -> Iterator[Any]:
+def records(data: bytes, *, utf8: bool = False) -> Iterator[Any]:
     """Yield what a JSON list holds, or objects one after another, with a `Broken` for each one that is damaged.
 
     After a damaged record reading goes on at the next thing that begins like an object and can be read as one.
+    *utf8* says that the encoding is known.
     """
     if not data.strip(b"\xef\xbb\xbf \t\r\n"):
         yield Broken("empty file")
         return
-    text = decoded(data)
+    text = data.decode("utf-8", "surrogateescape") if utf8 else decoded(data)
     decoder = json.JSONDecoder(object_pairs_hook=_first_of_each)
     place = _skip(text, 0)
     if listed := text.startswith("[", place):

@@ -39,6 +39,23 @@ def test_an_error_is_raised_where_its_item_stands_and_what_follows_is_let_go():
     assert 4 >= len(begun)
 
 
+def test_an_error_of_the_items_comes_behind_what_was_begun_before_it():
+    def items():
+        yield 1
+        yield 0
+        raise OSError("the disk is gone")
+
+    results = ahead(lambda n: 1 // n, items(), 5)
+    assert 1 == next(results)
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert [1] == list(ahead(lambda n: n, iter([1]), 5))
+    results = ahead(lambda n: n, items(), 5)
+    assert [1, 0] == [next(results), next(results)]
+    with pytest.raises(OSError, match="gone"):
+        next(results)
+
+
 def test_whoever_stops_asking_leaves_no_thread_behind():
     before = threading.active_count()
     results = ahead(lambda n: n, range(100), 3)

@@ -126,6 +126,45 @@ def test_a_step_that_runs_again_puts_good_bytes_in_the_place_of_damaged_ones_of_
     assert [] == project.damage()
 
 
+CHAIN = """
+    [sources.raw]
+    use = "files.json"
+    path = "raw.jsonl"
+
+    [transforms.band]
+    use = "text.length-band"
+    from = "raw"
+    column = "text"
+    least = {least}
+    """
+
+
+@pytest.mark.parametrize("harm", ["damaged", "missing", "more"])
+def test_a_folder_that_was_harmed_since_is_not_what_the_next_step_reads(tmp_path, harm):
+    project = make_project(tmp_path / "project", CHAIN.format(least=1))
+    project.write("raw.jsonl", '{"id": "1", "text": "hello one"}\n{"id": "2", "text": "hello two"}\n')
+    assert 0 == project.build().exit_code
+    for table in (project.store / "artifacts").rglob("rows.arrow"):
+        table.parent.chmod(0o755)
+        if harm == "damaged":
+            table.chmod(0o644)
+            data = bytearray(table.read_bytes())
+            place = data.index(b"hello one")
+            data[place : place + 5] = b"WRONG"
+            table.write_bytes(data)
+        elif harm == "missing":
+            table.unlink()
+        else:
+            (table.parent / "more").write_text("more")
+    # both run again, one after the other in the same worker, and the first makes what it made before
+    project.write("raw.jsonl", '{ "id": "1", "text": "hello one"}\n{"id": "2", "text": "hello two"}\n')
+    project.manifest(CHAIN.format(least=2))
+    result = project.build()
+    assert {"raw": "ran", "band": "ran"} == result.statuses, result.stderr
+    shown = project.forge("show", "forge.toml", "band").stdout
+    assert (True, False) == ("hello one" in shown, "WRONG" in shown)
+
+
 def test_a_damaged_object_is_not_given_out_though_its_step_is_a_hit(healthy):
     project, result = healthy
     flip(place_of(project, result, "object"))

@@ -324,6 +324,13 @@ def test_from_the_first_broken_piece_on_records_are_read_one_by_one_and_keep_the
     assert ["PsyQA_PsyQA_a_" + str(n) for n in (1, 2, 3, 5, 6, 8, 9)] == [row["id"] for row in rows]
 
 
+def test_a_damaged_letter_behind_whole_pieces_is_rejected_and_no_other_encoding(tmp_path):
+    records = [{"title": "题目" * 9, "answers": []} for _ in range(9)] + [{"title": "café", "answers": []}] * 2
+    data = json.dumps(records, ensure_ascii=False).encode().replace("é".encode(), b"\xe5\x86 ", 1)
+    rows, rejects = in_pieces(tmp_path, data, 80)
+    assert ([(10, "broken characters")], 10, "café") == (rejects, len(rows), rows[-1]["title"])
+
+
 def test_dialogue_lines_are_kept_whatever_the_line_end(tmp_path):
     files = {
         "case_1.txt": "来访者：一\r\n\r\n心理咨询师：二",

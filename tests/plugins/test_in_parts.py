@@ -9,7 +9,7 @@ import pytest
 import forge
 from forge.plugin.context import read_rows, write_rows
 from forge.plugin.discovery import Registry
-from forge.plugin.registry import VERBS
+from forge.plugin.registry import VERBS, Register
 from forge.run import tables
 from forge.run.job import Job
 from forge.run.ledger import Ledger
@@ -94,3 +94,17 @@ def test_parts_make_the_same_table_the_same_counts_and_the_same_statistics(use, 
     assert whole[0].equals(parts[0])
     assert whole[1:] == parts[1:]
     assert any(whole[2]) or use in SILENT, "the samples hold nothing that the step counts"
+
+
+def test_inputs_that_don_t_go_together_are_told_of_before_any_part_is_made(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_PART", 1)
+    monkeypatch.setattr(tables, "BATCH", 3)
+    monkeypatch.setattr(tables, "run_plan", lambda _: pytest.fail("a part was made"))
+    write_rows(pl.DataFrame({"x": [1]}), tmp_path / "odd")
+    with pytest.raises(forge.StepError, match="input `odd` has the columns `x`"):
+        work("counselling.unify", Unify(), {**raw, "odd": tmp_path / "odd"}, tmp_path / "out")
+
+
+def test_a_type_can_t_promise_to_be_kept_by_rows_and_given_parts():
+    with pytest.raises(forge.ForgeError, match="both `rowwise` and `in_parts`"):
+        Register("toy").transform("band", LengthBand, version="1", rowwise=True, in_parts=True)

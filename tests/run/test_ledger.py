@@ -70,15 +70,17 @@ def test_what_a_part_of_the_work_warns_of_is_logged_and_shown_once(ledger, event
 
 def test_parts_of_a_table_are_counted_as_the_whole_is(tmp_path):
     def step(rows):
-        tallied = forge.tally(rows.filter(pl.col("n") % 7 != 3), {"letters": pl.col("n") % 2})
+        tallied = forge.tally(rows.filter(pl.col("n") % 7 != 3), {"letters": pl.col("n") % 2 + 1})
         return forge.drop(tallied, {"third": pl.col("n") % 3 == 0, "fifth": pl.col("n") % 5 == 0})
 
     rows = pl.DataFrame({"n": range(20_000)}).lazy()
     one, many = (Ledger(tmp_path, 2, print, lambda: None) for _ in range(2))
     parts = parts_of(rows, 20_000, 20 << 30)
     assert [4096, 4096, 4096, 4096, 3616] == [part.select(pl.len()).collect().item() for part in parts]
-    whole = settle(step(rows), 20_000, one, "toy.band")
-    assert whole.equals(pl.concat(settle_parts(map(step, parts), 20_000, many, "toy.band")))
+    whole = settle(step(rows), 20_000, one, "toy.band", rows)
+    pairs = ((part, step(part)) for part in parts)
+    assert whole.equals(pl.concat(settle_parts(pairs, 20_000, many, "toy.band")))
+    assert 3 == len(many.examples["filtered by toy.band"])
     assert (one.drops, one.tallies, one.examples) == (many.drops, many.tallies, many.examples)
 
 
