@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from forge.core.ahead import ahead
 from forge.core.digest import digest_file, digest_value
 from forge.core.errors import StepError
 from forge.core.files import Files
@@ -59,16 +60,12 @@ def read_files(instance: Any, job: Job, ledger: Ledger, store: Store) -> Iterato
     if len(files) < _FEW:
         yield from instance.read(ledger)
         return
-    from concurrent.futures import ThreadPoolExecutor  # brings logging along
-
     pieces, base = Pieces(store), _base(job, field)
 
     def shard_of(file: File) -> Shard | None:
         return _shard(instance, field, file, job, base, pieces, ledger)
 
-    with ThreadPoolExecutor(max(1, ledger.threads)) as pool:
-        shards = _alike(pool.map(shard_of, files))
-        pool.shutdown(cancel_futures=True)
+    shards = _alike(ahead(shard_of, files, ledger.threads))
     if shards is None:
         yield from instance.read(ledger)
         return

@@ -53,11 +53,9 @@ def settle(
     collected = run_plan(frame)
     settled = _without_marked(collected, ledger)
     if rows_in is not None and rows_in > collected.height:
-        unmarked = f"filtered by {use}"
-        ledger.drop(unmarked, rows_in - collected.height)
+        ledger.drop(_unmarked(use), rows_in - collected.height)
         if source is not None:
-            for example in missing(source, [collected], rows_in - collected.height):
-                ledger._example(unmarked, example)  # noqa: SLF001  # the ledger's own module family
+            _show_unmarked(source, collected, rows_in - collected.height, ledger, use)
     return settled
 
 
@@ -68,18 +66,27 @@ def settle_parts(
 
     Each part comes with the rows that it was made of, where these can show which of them went.
     """
-    came, unmarked = 0, f"filtered by {use}"
+    came = 0
     for source, collected in ahead(
         lambda part: (part[0], run_plan(part[1])), parts, min(ledger.threads, _SIDE_BY_SIDE)
     ):
         came += collected.height
         ledger.progress(min(came, rows_in), rows_in)
-        if source is not None and len(ledger.examples.get(unmarked, ())) < _EXAMPLES:
-            gone = _height(source) - collected.height
-            for example in missing(source, [collected], gone) if gone > 0 else ():
-                ledger._example(unmarked, example)  # noqa: SLF001  # the ledger's own module family
+        if source is not None and len(ledger.examples.get(_unmarked(use), ())) < _EXAMPLES:
+            _show_unmarked(source, collected, _height(source) - collected.height, ledger, use)
         yield _without_marked(collected, ledger)
-    ledger.drop(unmarked, max(0, rows_in - came))
+    ledger.drop(_unmarked(use), max(0, rows_in - came))
+
+
+def _unmarked(use: str) -> str:
+    """Return under what reason rows are counted that went without a mark."""
+    return f"filtered by {use}"
+
+
+def _show_unmarked(source: pl.LazyFrame, collected: pl.DataFrame, count: int, ledger: Ledger, use: str) -> None:
+    """Keep examples of the *count* rows of *source* that went without a mark, where it can be told which they were."""
+    for example in missing(source, [collected], count) if count > 0 else ():
+        ledger._example(_unmarked(use), example)  # noqa: SLF001  # the ledger's own module family
 
 
 def _without_marked(collected: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:

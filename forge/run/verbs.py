@@ -64,10 +64,14 @@ class Work:
     store: Store
 
     @cached_property
+    def heights(self) -> dict[str, int]:
+        """Return the rows of each input that is a table."""
+        return {name: n for name, each in self.inputs.items() if (n := count_rows(each.path)) is not None}
+
+    @property
     def rows_in(self) -> int | None:
         """Return the rows of all inputs that are tables."""
-        counts = [n for a in self.inputs.values() if (n := count_rows(a.path)) is not None]
-        return sum(counts) if counts else None
+        return sum(self.heights.values()) if self.heights else None
 
 
 def perform(work: Work) -> dict[str, int]:
@@ -126,7 +130,7 @@ def _merge(work: Work) -> dict[str, int]:
         parts = [
             {name: part}
             for name, artifact in work.inputs.items()
-            for part in parts_of(tables[name], count_rows(artifact.path) or 0, _bytes_in([artifact]))
+            for part in parts_of(tables[name], work.heights[name], _bytes_in([artifact]))
         ]
         if len(parts) > len(tables):
             frame.collect_schema()  # inputs that don't go together are told of before any work

@@ -25,8 +25,7 @@ import attrs
 
 import forge
 from forge.core.action import module_digests
-from forge.core.artifact import Member, Tree, name_fault
-from forge.core.digest import digest_file
+from forge.core.artifact import Tree
 from forge.core.errors import ForgeError, StepError, StoreError
 from forge.core.files import Seen
 from forge.core.record import Record
@@ -34,31 +33,26 @@ from forge.core.step import PREVIOUS
 from forge.plugin.bytecode import distrust_bytecode
 from forge.plugin.context import Artifact
 from forge.plugin.discovery import Registry
-from forge.plugin.fingerprint import describe, digest_data, fingerprint
+from forge.plugin.fingerprint import fingerprint
 from forge.plugin.parameters import files_of, structure
 from forge.run.job import Job
-from forge.run.ledger import Ledger, is_same
+from forge.run.ledger import Ledger
 from forge.run.spawn import PREPARE
 from forge.run.tracing import Leave, Trace
+from forge.run.unmoved import Made, Sources, check_files, forget_pieces, signatures_of
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
 from forge.store.base import Store, StoredTree
-from forge.store.disk import is_worth_syncing, named_errors, names, size_below
+from forge.store.disk import is_worth_syncing, named_errors, size_below
 from forge.store.folders import folder_of
 from forge.store.process import hostname
 from forge.store.refusals import refusal
-from forge.store.signatures import signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from forge.plugin.registry import StepType
-
-_GRAIN = 2_000_000_000
-"""Nanoseconds in which a file may change twice and keep its times."""
-_FEW = 32
-"""Files of an artifact up to which they are remembered one by one."""
 
 
 def main() -> None:
@@ -93,7 +87,7 @@ class Worker:
 
     *checked* holds what the code of step types was read from when it was compared, by the module of their class;
     *leave* says when the step is to leave off, *job* what the record says of the job of a cluster that this is.
-    *made* holds the signatures of the files of the artifacts that this process made, by their digests.
+    *made* knows which artifacts need not be hashed again.
     """
 
     send: Callable[[dict[str, Any]], None]
@@ -102,7 +96,7 @@ class Worker:
     registry: Registry = attrs.Factory(lambda: Registry({}))
     checked: dict[str, Sources] = attrs.Factory(dict)
     stores: dict[str, Actions] = attrs.Factory(dict)
-    made: dict[str, dict[str, tuple[int, ...]]] = attrs.Factory(dict)
+    made: Made = attrs.Factory(Made)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one job, or find that another process has done it meanwhile, and return the last event."""
@@ -162,7 +156,7 @@ class Worker:
         begun, wall = time.monotonic(), time.time()
         started = datetime.now(UTC).isoformat(timespec="seconds")
         found, instance = self.instance(job)
-        before = _signatures(instance)
+        before = signatures_of(instance)
         ledger = self.ledger(job, actions, beat)
         with store.staging() as staging:
             self.send({"event": "staged", "folder": str(staging)})
@@ -170,7 +164,7 @@ class Worker:
             out.mkdir()
             if job.kind in ("check", "labeler"):
                 _keep_files(instance, store)
-            inputs, trees = inputs_of(store, job, lambda digest: self._is_as_made(store, digest))
+            inputs, trees = inputs_of(store, job, self.made)
             work = Work(job, found, instance, inputs, trees, out, ledger, store)
             ledger.trace = Trace(job.step, store.root / "logs" / job.key, self.registry.metrics)
             try:
@@ -186,15 +180,15 @@ class Worker:
                 self.leave.end()
             try:
                 self._check_code(found.cls, job)
-                unchanged = _check_files(instance, job, store, ledger.seen, before)
+                unchanged = check_files(instance, job, store, ledger.seen, before)
             except StepError:
                 if found.each_file or found.rowwise:
-                    _forget_pieces(store, wall)
+                    forget_pieces(store, wall)
                 raise
             durable = is_worth_syncing(time.monotonic() - begun, lambda: size_below(out))
             tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)
-            if len(tree.members) <= _FEW and not ledger.brought:  # what was brought in was read elsewhere, by its name
-                self.made[tree.digest] = _as_published(store, tree)
+            if not ledger.brought:  # what was brought in was read elsewhere, by its name
+                self.made.note(store, tree)
             return Record(
                 key=job.key,
                 step=job.step,
@@ -220,11 +214,6 @@ class Worker:
                 job={**job.cluster, **self.job()},
             )
 
-    def _is_as_made(self, store: Store, digest: str) -> bool:
-        """Say whether an artifact's files are as they were when this process hashed them."""
-        known = self.made.get(digest)
-        return bool(known) and known == _below(store.artifact_path(digest))
-
     def _check_code(self, cls: type, job: Job) -> None:
         """Refuse to run other code than the key says, and to keep what may have been made by other code.
 
@@ -241,48 +230,16 @@ class Worker:
         self.checked[cls.__module__] = sources
 
 
-@attrs.define
-class Sources:
-    """Remember which files a fingerprint was taken from, and what they and their folders were just before.
-
-    A file that may change again within the clock's grain is remembered as one that has moved.
-    """
-
-    signatures: dict[str, tuple[int, ...]] = attrs.Factory(dict)
-
-    def describe(self, path: Path) -> Any:
-        """Return what a source file says."""
-        self._note(path)
-        return describe(path)
-
-    def digest(self, path: Path) -> str:
-        """Return the digest of a data file."""
-        self._note(path)
-        return digest_data(path)
-
-    def _note(self, path: Path) -> None:
-        for place in (str(path.parent), str(path)):
-            if place not in self.signatures:
-                self.signatures[place] = _settled(os.stat(place))
-
-    def stand(self) -> bool:
-        """Say whether all of them are as they were; a file that came or went has moved its folder."""
-        with suppress(OSError):
-            return all(signature(os.stat(place)) == known for place, known in self.signatures.items())
-        return False
-
-
-def inputs_of(
-    store: Store, job: Job, is_as_made: Callable[[str], bool] = lambda _: False
-) -> tuple[dict[str, Artifact], dict[str, StoredTree]]:
+def inputs_of(store: Store, job: Job, made: Made | None = None) -> tuple[dict[str, Artifact], dict[str, StoredTree]]:
     """Return a job's inputs as folders of verified files, and as trees.
 
-    What the build has just found as it was when it was last verified is not read again, nor is what *is_as_made*.
-    A part is published as a tree of its own, so that records can name it.
+    What the build has just found as it was when it was last verified is not read again, nor is what this process has
+    *made* and nobody touched since. A part is published as a tree of its own, so that records can name it.
     """
     inputs, trees = {}, {}
     for name, digest, part, sound in job.inputs:
-        if not part and (sound or is_as_made(digest)) and os.path.isdir(place := store.artifact_path(digest)):
+        known = sound or (made is not None and made.stands(store, digest))
+        if known and not part and os.path.isdir(place := store.artifact_path(digest)):
             trees[name] = StoredTree(store, digest)
         else:
             whole = store.tree(digest)
@@ -297,86 +254,6 @@ def _keep_files(instance: Any, store: Store) -> None:
     """Store the files that a check or a labeler reads from outside, so that both can be looked into anywhere."""
     for files in files_of(instance).values():
         store.publish_tree(Tree({f.name: attrs.evolve(store.add_copy(f.path), executable=False) for f in files}))
-
-
-def _forget_pieces(store: Store, since: float) -> None:
-    """Forget what was kept in pieces *since* a time, for they may be of other code or bytes than their keys say."""
-    for pointer in (store.root / "pieces").glob("*/*.json"):
-        with suppress(FileNotFoundError):
-            if pointer.stat().st_mtime >= since - _GRAIN / 1e9:
-                pointer.unlink()
-
-
-def _settled(info: os.stat_result) -> tuple[int, ...]:
-    """Return a file's signature, or nothing where the next change may leave it as it is."""
-    return signature(info) if time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _GRAIN else ()
-
-
-def _below(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return the signatures of all files in *folder* and below it, none where one of them is gone."""
-    try:
-        return {name: signature(os.stat(os.path.join(folder, name))) for name in names(folder)}
-    except OSError:
-        return {}
-
-
-def _as_published(store: Store, tree: Tree) -> dict[str, tuple[int, ...]]:
-    """Return the signatures of a tree's files that were just hashed, none where its folder holds any other.
-
-    Of equal trees the folder that lies there first stays, and what it holds may have been damaged since.
-    """
-    found = _below(store.artifact_path(tree.digest))
-    try:
-        hashed = {name: signature(os.stat(store.object_path(m.digest))) for name, m in tree.members.items()}
-    except OSError:
-        return {}
-    return found if found == hashed else {}
-
-
-def _signatures(instance: Any) -> dict[Path, tuple[int, ...]]:
-    """Return the signatures of the files that a step reads from outside the store, as far as they are there."""
-    found = {}
-    for files in files_of(instance).values():
-        for file in files:
-            with suppress(OSError):  # the step that wants it finds better words
-                found[file.path] = signature(os.stat(file.path))
-    return found
-
-
-def _check_files(
-    instance: Any, job: Job, store: Store, seen: Mapping[str, Seen], before: Mapping[Path, tuple[int, ...]]
-) -> bool:
-    """Refuse a result that was read from other bytes than its key says; keep the names and digests for lineage.
-
-    *before* are the files' signatures when the step began: one that was written to since may have held anything in
-    between, whatever it holds now. Return whether all files are as the build saw them, so that none had to be read
-    again.
-    """
-    unchanged = True
-    for parameter, files in files_of(instance).items():
-        members, written = {}, ""
-        for file in files:
-            info = os.stat(file.path)
-            now = signature(info)
-            known = seen.get(str(file.path))
-            fits = known is not None and known.signature == now
-            digest = known.digest if known is not None and fits else digest_file(file.path, info.st_size)
-            members[file.name] = Member(digest, info.st_size)
-            unchanged = unchanged and fits
-            if not fits and not is_same(before.get(file.path, ()), info):
-                written = written or os.path.relpath(file.path, job.root)
-        tree = Tree(members)
-        if tree.digest != job.action["files"][parameter]:
-            raise StepError(f"the files of `{parameter}` changed while step `{job.step}` read them", hint="build again")
-        if written:
-            raise StepError(
-                f"`{written}` of `{parameter}` was written to while step `{job.step}` read it, and holds again what it "
-                "did: what was read can't be told",
-                hint="build again",
-            )
-        if not any(name_fault(name) for name in tree.members):  # a tree with such a name would not be read again
-            store.publish_tree(tree, durable=False)
-    return unchanged
 
 
 def _lines() -> queue.Queue[str | None]:
