@@ -26,7 +26,7 @@ _HOMES = {
     "drop": "forge.plugin.context",
     "kept": "forge.plugin.context",
     "tally": "forge.plugin.context",
-    "write_rows": "forge.plugin.context",
+    "write_rows": "forge.plugin.table",
     "hookimpl": "forge.plugin.hookspecs",
     "Chat": "forge.plugin.protocols",
     "Evaluation": "forge.plugin.protocols",
@@ -86,10 +86,11 @@ if TYPE_CHECKING:
         StepError,
     )
     from forge.core.files import File, Files
-    from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally, write_rows
+    from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally
     from forge.plugin.hookspecs import hookimpl
     from forge.plugin.protocols import Chat, Evaluation, Finding, Notice, Reject, Reply, Request
     from forge.plugin.registry import Register, foreseen, most_rejects, setting
+    from forge.plugin.table import write_rows
 
 
 def __getattr__(name: str) -> object:

@@ -134,7 +134,8 @@ def _inputs(project: options.Project, reference: str, staging: Path) -> dict[str
 def _table(project: options.Project, data: str, place: Path) -> Artifact:
     """Return the table of a step, or of a file."""
     from forge.plan.sweep import named
-    from forge.plugin.context import Artifact, write_rows
+    from forge.plugin.context import Artifact
+    from forge.plugin.table import write_rows
 
     path = Path(data)
     known = any(name in project.graph.steps for name in named(project.graph.sweeps, split_reference(data)[0]))

@@ -13,7 +13,7 @@ from forge.cli import options
 from forge.cli.whole import whole
 from forge.core.errors import UsageError
 from forge.core.step import split_reference
-from forge.plugin.context import REJECTS, TABLE
+from forge.plugin.table import REJECTS, TABLE
 
 if TYPE_CHECKING:
     import polars as pl

@@ -9,7 +9,7 @@ import click
 
 from forge.cli import options, show_tokens
 from forge.core.step import split_reference
-from forge.plugin.context import REJECTS, TABLE
+from forge.plugin.table import REJECTS, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

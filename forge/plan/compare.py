@@ -12,7 +12,7 @@ from forge.core.errors import StoreError
 from forge.plan.explain import Names, differences
 from forge.plan.forecast import forecast
 from forge.plan.rows import STATES, RowChanges, distributions, new_columns, row_changes
-from forge.plugin.context import TABLE
+from forge.plugin.table import TABLE
 from forge.store.actions import Actions
 from forge.store.signatures import build_name
 

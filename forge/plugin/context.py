@@ -14,19 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from forge.core.errors import StepError
+from forge.plugin.table import TABLE, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import polars as pl
 
     from forge.core.files import File
-
-TABLE = "rows.arrow"
-"""The member that makes an artifact a table."""
-
-REJECTS = "rejects.arrow"
-"""The member that holds what a source could not use."""
 
 RECEIPT = "receipt.json"
 FIGURES = ("metrics.json", "stats.json", RECEIPT)
@@ -36,9 +29,6 @@ _FICLONE = 0x40049409
 """Linux's request to share blocks (`ioctl_ficlonerange(2)`); btrfs, xfs and others have it, ext4 has not."""
 _PIECE = 1 << 30
 """Bytes that are copied at once."""
-
-BATCH = 4_096
-"""Rows of a record batch of a table's file."""
 
 DROPPED = "__dropped__"
 TALLY = "__tally__:"
@@ -106,52 +96,6 @@ def figures_in(member: str, value: Any) -> dict[str, float]:
         elif isinstance(entry, int | float) and not isinstance(entry, bool):
             found[name] = entry
     return found
-
-
-def write_rows(frame: pl.DataFrame, folder: Path) -> int:
-    """Make *folder* a table of *frame*'s rows and return how many; the same frame gives the same bytes."""
-    write_parts(iter([frame]), frame.schema, folder)
-    return frame.height
-
-
-def write_parts(parts: Iterator[pl.DataFrame], schema: pl.Schema, folder: Path) -> None:
-    """Make *folder* a table of the rows of *parts*, frames of one *schema*, while they come.
-
-    The same rows give the same bytes, wherever they are cut.
-    """
-    import polars as pl
-    from polars.io.plugins import register_io_source
-
-    folder.mkdir(parents=True, exist_ok=True)
-    # One source that gives a batch at a time: a plan of many frames takes the square of their number to run.
-    source = register_io_source(lambda *_pushed_down: _batches(parts, schema), schema=schema)
-    # strings without the views into buffers that depend on how threads shared the work
-    source.sink_ipc(
-        folder / TABLE, compression="uncompressed", compat_level=pl.CompatLevel.oldest(), record_batch_size=BATCH
-    )
-
-
-def _batches(parts: Iterator[pl.DataFrame], schema: pl.Schema) -> Iterator[pl.DataFrame]:
-    """Cut *parts* anew, into frames of the rows of a batch."""
-    import polars as pl
-
-    # What is nested is copied: a slice of a list would have the whole column converted with it.
-    copied = pl.all().gather(pl.int_range(pl.len()))
-    left = pl.DataFrame(schema=schema)
-    for part in parts:
-        rows = pl.concat([left, part], rechunk=False) if left.height else part
-        whole = rows.height - rows.height % BATCH
-        for start in range(0, whole, BATCH):
-            yield rows.slice(start, BATCH).rechunk().select(copied)
-        left = rows.slice(whole)
-    yield left.rechunk().select(copied)
-
-
-def read_rows(folder: Path) -> pl.LazyFrame:
-    """Return the table in *folder*, read lazily."""
-    import polars as pl
-
-    return pl.scan_ipc(folder / TABLE)
 
 
 class Run(Protocol):

@@ -10,7 +10,7 @@ import attrs
 
 from forge.core.errors import StoreError
 from forge.plan.forecast import forecast
-from forge.plugin.context import TABLE
+from forge.plugin.table import TABLE
 from forge.report import flow, graph
 from forge.report.content import Reason, Report, StepReport, SweepReport, Table
 from forge.report.members import (

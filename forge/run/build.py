@@ -59,7 +59,7 @@ class Build:
     *code* is what is known of step types' code; *recall* finds the last results of steps elsewhere than in the store.
     *gate* is asked before a step is started that trains or wants a GPU; it says why the step should not be.
     ``same`` maps the keys of actions that are queued or running to the steps that wait for them, ``running`` to when
-    they began.
+    they began; ``coming`` holds steps whose code is looked at while others run.
     """
 
     graph: Graph
@@ -79,6 +79,7 @@ class Build:
     same: dict[str, list[Step]] = attrs.field(factory=dict, init=False)
     queue: deque[Action] = attrs.field(factory=deque, init=False)
     running: dict[str, float] = attrs.field(factory=dict, init=False)
+    coming: list[Step] = attrs.field(factory=list, init=False)
     reasons: dict[str, str] = attrs.field(factory=dict, init=False)
     keys: Keys = attrs.field(init=False)
     name: str = attrs.field(init=False)
@@ -206,6 +207,8 @@ class Build:
         executor.submit(job, Need.of(step, self._rows_in(step)))
         self.running[action.key] = time.monotonic()
         self.listener(Started(step.name, because))
+        following = map(self.graph.steps.__getitem__, self.schedule.dependants(step.name))
+        self.coming += (each for each in following if each.use not in self.keys.code)
 
     def _previous(self, step: Step, action: Action) -> str:
         """Return the digest of what the step is given to compare with, as a tree that a worker can read."""
@@ -228,6 +231,9 @@ class Build:
 
     def _wait(self) -> None:
         assert self.started is not None  # noqa: S101  # something is running
+        if self.coming:
+            with suppress(ForgeError, OSError):  # they will fail when it is their turn
+                self.keys.fingerprints(self.coming.pop())
         for key, event in self.started.wait():
             if key in self.running:
                 self._hear(key, event)

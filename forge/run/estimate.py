@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forge.plugin.context import TABLE
+from forge.plugin.table import TABLE
 from forge.run.survey import Survey as Estimate
 from forge.run.survey import survey
 from forge.store.journal import Journal

@@ -8,7 +8,7 @@ import attrs
 
 from forge.core.errors import StepError
 from forge.core.files import Files
-from forge.plugin.context import REJECTS, TABLE, read_rows, write_parts
+from forge.plugin.table import REJECTS, TABLE, read_rows, write_parts
 from forge.run.writing import TableWriter
 
 if TYPE_CHECKING:

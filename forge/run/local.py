@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from forge.plugin.table import MAPPED_FROM
 from forge.run import spawn
 from forge.run.room import Need, Room
 from forge.store.disk import remove
@@ -22,6 +23,7 @@ from forge.store.disk import remove
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from forge.core.files import Files
     from forge.plan.graph import Graph
     from forge.run.job import Job
     from forge.run.spawn import Process
@@ -44,6 +46,9 @@ def prepare(spares: Iterable[Process], graph: Graph) -> None:
     """
     steps = graph.steps.values()
     wanted = ["polars"] if any(step.verb in _TABULAR for step in steps) else []
+    with suppress(OSError):  # files that can't be looked at fail their own step
+        if wanted and any(_are_large(files) for step in steps for files in step.files.values()):
+            wanted.append("pyarrow.ipc")
     for step in steps:
         ask = getattr(step.instance, "imports", None)
         if not step.needs and callable(ask):
@@ -52,6 +57,11 @@ def prepare(spares: Iterable[Process], graph: Graph) -> None:
     if wanted:
         for spare in spares:
             spare.prepare(dict.fromkeys(wanted))
+
+
+def _are_large(files: Files) -> bool:
+    """Say whether the table that is made of *files* will be mapped when it is read."""
+    return sum(os.path.getsize(file.path) for file in files) >= MAPPED_FROM
 
 
 @attrs.define(eq=False)

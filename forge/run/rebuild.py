@@ -10,7 +10,7 @@ import attrs
 from forge.core.errors import StoreError
 from forge.plan.explain import member_differences
 from forge.plan.rows import first_difference
-from forge.plugin.context import TABLE
+from forge.plugin.table import TABLE
 from forge.run.build import Build
 from forge.store.actions import Actions
 from forge.store.base import Store

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from forge.core.errors import ForgeError, StoreError
-from forge.plugin.context import Artifact, write_rows
+from forge.plugin.context import Artifact
 from forge.plugin.discovery import Registry
 from forge.plugin.parameters import structure
 from forge.plugin.protocols import Notice
+from forge.plugin.table import write_rows
 from forge.run.ledger import Ledger
 from forge.run.tables import count_rows
 from forge.run.tryout import TRIED, Try, complaint, try_step

@@ -37,6 +37,10 @@ class Schedule:
                     missing[name] += 1
         return cls(deque(name for name, count in missing.items() if not count), missing, dependants)
 
+    def dependants(self, name: str) -> list[str]:
+        """Return the steps that need *name*."""
+        return self._dependants[name]
+
     def settled(self, name: str) -> None:
         """Note that a step's artifact is there."""
         for each in self._dependants[name]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from forge.core.ahead import ahead
 from forge.core.errors import StepError
-from forge.plugin.context import BATCH, DROPPED, TABLE, TALLY, read_rows
+from forge.plugin.context import DROPPED, TALLY
+from forge.plugin.table import BATCH, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,9 +32,12 @@ _INDEX = "__index_level_"
 
 def count_rows(folder: Path) -> int | None:
     """Return the rows of the table in *folder*; None where there is no table."""
-    if not os.path.exists(os.path.join(folder, TABLE)):  # asked of every input, of which there may be thousands
+    path = os.path.join(folder, TABLE)
+    if not os.path.exists(path):  # asked of every input, of which there may be thousands
         return None
-    return _height(read_rows(folder))
+    import polars as pl
+
+    return _height(pl.scan_ipc(path))
 
 
 def _height(rows: pl.LazyFrame) -> int:
@@ -107,11 +111,14 @@ def _without_marked(collected: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
     return collected.filter(pl.col(DROPPED).is_null()).drop(DROPPED)
 
 
-def parts_of(table: pl.LazyFrame, rows: int, size: int) -> list[pl.LazyFrame]:
-    """Cut a table of so many *rows*, whose file has *size* bytes, into parts that take little memory each."""
+def spans_of(rows: int, size: int) -> list[tuple[int, int]]:
+    """Cut a table of so many *rows*, whose file has *size* bytes, into spans that take little memory each.
+
+    Return the first row and the number of rows of each.
+    """
     step = max(1, _PART * rows // max(1, size))
     step += -step % BATCH
-    return [table.slice(start, step) for start in range(0, max(rows, 1), step)]
+    return [(start, step) for start in range(0, max(rows, 1), step)]
 
 
 def run_plan(frame: pl.LazyFrame) -> pl.DataFrame:

@@ -15,10 +15,11 @@ import attrs
 
 from forge.core.action import module_digests
 from forge.core.errors import ForgeError, Refused, UsageError
-from forge.plugin.context import DROPPED, TABLE
+from forge.plugin.context import DROPPED
 from forge.plugin.fingerprint import describe, digest_data, fingerprint
 from forge.plugin.parameters import structure
 from forge.plugin.requests import ballots, request_key
+from forge.plugin.table import TABLE
 from forge.run.asking import again, reply_of
 from forge.run.tables import join_tables
 from forge.run.verify import _spec

@@ -10,9 +10,9 @@ import attrs
 from forge.core.errors import ForgeError, StepError
 from forge.core.files import Files
 from forge.core.suggest import did_you_mean
-from forge.plugin.context import write_rows
 from forge.plugin.protocols import Notice, Reject
 from forge.plugin.registry import MOST_REJECTS
+from forge.plugin.table import write_rows
 from forge.run.intake import CANT_BE_USED, bound_rejects, collect_batches
 from forge.run.job import Job
 from forge.run.labels import Incomplete

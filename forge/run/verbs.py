@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,8 @@ import attrs
 from forge.core.digest import digest_file
 from forge.core.errors import CheckFailed, StepError
 from forge.core.step import PREVIOUS
-from forge.plugin.context import TABLE, read_rows, write_rows
 from forge.plugin.registry import MOST_REJECTS
+from forge.plugin.table import TABLE, read_rows, write_rows
 from forge.run.network import kept_off
 from forge.run.rowwise import transform_rows
 from forge.run.tables import (
@@ -26,15 +26,15 @@ from forge.run.tables import (
     lazy_of,
     missing,
     other_type,
-    parts_of,
     refuse_marks,
     settle,
     settle_parts,
+    spans_of,
 )
 from forge.run.writing import TableWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import polars as pl
 
@@ -102,7 +102,7 @@ def _read(work: Work) -> dict[str, int]:
     bound_rejects(intake.rejects, intake.rows, most, work.instance)
     write_rejects(intake.rejects, work.out)
     if intake.rows:
-        _describe(work, read_rows(work.out))
+        _describe(work, lambda: read_rows(work.out))
     return {"": intake.rows}
 
 
@@ -112,9 +112,12 @@ def _fetch(work: Work) -> dict[str, int]:
 
 
 def _transform(work: Work) -> dict[str, int]:
-    joined = join_tables({name: artifact.rows() for name, artifact in work.inputs.items()})
-    if work.type.in_parts and len(parts := parts_of(joined, work.rows_in or 0, _bytes_in(work.inputs.values()))) > 1:
-        return _in_parts(work, ((part, work.instance.transform(part)) for part in parts))
+    tables = {name: artifact.rows() for name, artifact in work.inputs.items()}
+    joined = join_tables(tables)
+    if work.type.in_parts and len(spans := spans_of(work.rows_in or 0, _bytes_in(work.inputs.values()))) > 1:
+        part = joined.slice if len(tables) > 1 else partial(read_rows, next(iter(work.inputs.values())).path)
+        parts = (part(*span) for span in spans)
+        return _in_parts(work, ((rows, work.instance.transform(rows)) for rows in parts))
     made = (
         transform_rows(work.instance, joined, work.job, work.store)
         if work.type.rowwise
@@ -124,17 +127,17 @@ def _transform(work: Work) -> dict[str, int]:
 
 
 def _merge(work: Work) -> dict[str, int]:
-    tables = {name: artifact.rows() for name, artifact in work.inputs.items()}
-    frame = lazy_of(work.job, work.instance.merge(tables))
+    frame = lazy_of(work.job, work.instance.merge({name: artifact.rows() for name, artifact in work.inputs.items()}))
     if work.type.in_parts:
-        parts = [
-            {name: part}
+        spans = [
+            (name, artifact.path, span)
             for name, artifact in work.inputs.items()
-            for part in parts_of(tables[name], work.heights[name], _bytes_in([artifact]))
+            for span in spans_of(work.heights[name], _bytes_in([artifact]))
         ]
-        if len(parts) > len(tables):
+        if len(spans) > len(work.inputs):
             frame.collect_schema()  # inputs that don't go together are told of before any work
-            return _in_parts(work, ((None, work.instance.merge(part)) for part in parts))
+            parts = ({name: read_rows(path, *span)} for name, path, span in spans)
+            return _in_parts(work, ((None, work.instance.merge(rows)) for rows in parts))
     return _table(work, settle(frame, work.rows_in, work.ledger, work.job.use))
 
 
@@ -156,7 +159,7 @@ def _in_parts(work: Work, made: Iterable[tuple[pl.LazyFrame | None, Any]]) -> di
             rows += frame.height
             if not writer.give(frame):
                 break
-    _describe(work, read_rows(work.out))
+    _describe(work, lambda: read_rows(work.out))
     return {"": rows}
 
 
@@ -301,15 +304,15 @@ def _table(work: Work, frame: pl.DataFrame) -> dict[str, int]:
         return {"": 0}
     with TableWriter(frame.schema, work.out) as writer:
         writer.give(frame)
-        _describe(work, frame.lazy())
+        _describe(work, frame.lazy)
     return {"": frame.height}
 
 
-def _describe(work: Work, rows: pl.LazyFrame) -> None:
+def _describe(work: Work, rows: Callable[[], pl.LazyFrame]) -> None:
     """Write the statistics of a table beside it, where the step type gives some."""
     describe = getattr(work.instance, "statistics", None)
     if callable(describe):
-        statistics: Mapping[str, Any] = describe(rows)
+        statistics: Mapping[str, Any] = describe(rows())
         (work.out / STATISTICS).write_text(
             json.dumps(statistics, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
         )

@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from forge.plugin.context import write_parts
+from forge.plugin.table import write_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

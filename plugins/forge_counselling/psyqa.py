@@ -91,20 +91,19 @@ def _raw_tables(file: forge.File, threads: int) -> Iterator[tuple[pl.DataFrame, 
     """
     done = 0
     with file.path.open("rb") as stream:
-        for piece, frame in forge.ahead(_parsed, cut(stream), threads):
+        for piece, frame in forge.ahead(_parsed, cut(stream.fileno()), threads):
             if frame is not None:
                 yield _numbered(frame, done), []
                 done += frame.height
                 continue
-            stream.seek(piece.start if done else 0)
-            rest = (b"[" if done else b"") + stream.read()
+            rest = attrs.evolve(piece, start=piece.start if done else 0, end=None, whole=not done).read()
             whole = None if piece.last else _clean_list(rest)
             yield _one_by_one(file.name, rest, done) if whole is None else (_numbered(whole, done), [])
             return
 
 
 def _parsed(piece: Piece) -> tuple[Piece, pl.DataFrame | None]:
-    return piece, _clean_list(piece.data)
+    return piece, _clean_list(piece.read())
 
 
 def _numbered(frame: pl.DataFrame, done: int) -> pl.DataFrame:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from forge.plugin.context import TABLE
+from forge.plugin.table import TABLE
 from forge.testing import HEAVY
 
 from .conftest import TOY, toy_project

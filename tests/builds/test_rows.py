@@ -6,7 +6,7 @@ import json
 import pytest
 
 from forge.cli.app import run
-from forge.plugin.context import TABLE
+from forge.plugin.table import TABLE
 from forge.testing import Result
 
 MANIFEST = """

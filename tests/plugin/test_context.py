@@ -3,7 +3,7 @@
 import polars as pl
 
 from forge import write_rows
-from forge.plugin.context import TABLE
+from forge.plugin.table import TABLE
 
 
 def test_a_table_s_bytes_do_not_depend_on_how_its_frame_was_put_together(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import forge
-from forge.plugin.context import write_rows
+from forge.plugin.table import write_rows
 from forge.run.intake import collect_batches, write_rejects
 from forge.run.ledger import Ledger
 from forge_counselling.dialogues import CPsyCounD, CPsyCounE

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 import forge
-from forge.plugin.context import read_rows, write_rows
 from forge.plugin.discovery import Registry
 from forge.plugin.registry import VERBS, Register
+from forge.plugin.table import read_rows, write_rows
 from forge.run import tables
 from forge.run.job import Job
 from forge.run.ledger import Ledger

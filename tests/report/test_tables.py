@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from forge.plugin.context import TABLE, write_rows
+from forge.plugin.table import TABLE, write_rows
 from forge.report import tables
 from forge.report.charts import curve_of, thinned, ticks
 from forge.report.difference import difference

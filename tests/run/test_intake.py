@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import forge
 from forge.core.errors import StepError
-from forge.plugin import context
-from forge.plugin.context import TABLE, read_rows, write_rows
+from forge.plugin import table
+from forge.plugin.table import TABLE, read_rows, write_rows
 from forge.run import intake, writing
 from forge.run.intake import collect_batches, take_in
 from forge.run.ledger import Ledger
@@ -37,7 +37,7 @@ def test_the_same_rows_give_the_same_bytes_wherever_they_are_cut(tmp_path_factor
     edges = [0, *sorted(cuts), ROWS.height]
     parts = [ROWS.slice(start, stop - start) for start, stop in pairwise(edges)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(context, "BATCH", batch)
+        patch.setattr(table, "BATCH", batch)
         write_rows(ROWS, folder / "whole")
         taken = take_in(parts, folder / "parts", Ledger(folder, 2, lambda _: None, lambda: None))
     assert (folder / "whole" / TABLE).read_bytes() == (folder / "parts" / TABLE).read_bytes()

@@ -4,10 +4,10 @@ import pytest
 
 import forge
 from forge.core.errors import StepError
-from forge.plugin.context import write_rows
+from forge.plugin.table import write_rows
 from forge.run.intake import bound_rejects, collect_batches, write_rejects
 from forge.run.ledger import Ledger
-from forge.run.tables import count_rows, parts_of, settle, settle_parts
+from forge.run.tables import count_rows, settle, settle_parts, spans_of
 
 ROWS = pl.DataFrame({"word": ["a", "bee", "cee", "elephant"], "length": [1, 3, 3, 8]})
 
@@ -75,7 +75,7 @@ def test_parts_of_a_table_are_counted_as_the_whole_is(tmp_path):
 
     rows = pl.DataFrame({"n": range(20_000)}).lazy()
     one, many = (Ledger(tmp_path, 2, print, lambda: None) for _ in range(2))
-    parts = parts_of(rows, 20_000, 20 << 30)
+    parts = [rows.slice(*span) for span in spans_of(20_000, 20 << 30)]
     assert [4096, 4096, 4096, 4096, 3616] == [part.select(pl.len()).collect().item() for part in parts]
     whole = settle(step(rows), 20_000, one, "toy.band", rows)
     pairs = ((part, step(part)) for part in parts)
@@ -86,7 +86,7 @@ def test_parts_of_a_table_are_counted_as_the_whole_is(tmp_path):
 
 @pytest.mark.parametrize(("rows", "mebibytes", "parts"), [(0, 0, 1), (1, 0.01, 1), (10_000, 1, 1), (10_000, 96, 2)])
 def test_a_table_is_cut_by_what_its_file_holds(rows, mebibytes, parts):
-    assert parts == len(parts_of(pl.LazyFrame({"n": range(rows)}), rows, int(mebibytes * 2**20)))
+    assert parts == len(spans_of(rows, int(mebibytes * 2**20)))
 
 
 def test_a_source_s_batches_are_joined_and_its_rejects_counted_with_their_places(ledger):

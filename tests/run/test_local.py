@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from forge.core.files import Files
 from forge.run import spawn
 from forge.run.local import LocalExecutor, prepare
 from forge.run.room import Need
@@ -162,7 +163,7 @@ def graph_of(*steps):
 
 def step_of(verb, imports=None, needs=()):
     instance = None if imports is None else SimpleNamespace(imports=imports)
-    return SimpleNamespace(verb=verb, instance=instance, needs=needs)
+    return SimpleNamespace(verb=verb, instance=instance, needs=needs, files={})
 
 
 def gone():
@@ -183,6 +184,17 @@ def test_idle_workers_load_what_the_first_jobs_want_and_nothing_of_a_plugin(step
     spare = Spare()
     prepare([spare], graph_of(*steps))
     assert told == spare.told
+
+
+@pytest.mark.parametrize(("sizes", "told"), [([1, 5], ["polars"]), ([20 << 20, 20 << 20], ["polars", "pyarrow.ipc"])])
+def test_idle_workers_load_what_maps_a_table_where_one_will_be_large(tmp_path, sizes, told):
+    for number, size in enumerate(sizes):
+        with (tmp_path / f"{number}.json").open("wb") as file:
+            file.truncate(size)
+    step, spare = step_of("read"), Spare()
+    step.files = {"path": Files.match("*.json", tmp_path)}
+    prepare([spare], graph_of(step))
+    assert [told] == spare.told
 
 
 def test_a_worker_that_can_not_load_a_module_waits_for_jobs_all_the_same():

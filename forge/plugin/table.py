@@ -1,0 +1,84 @@
+"""Tables on disk: Arrow files, whose bytes hang on nothing but their rows, and which are mapped rather than read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import polars as pl
+
+TABLE = "rows.arrow"
+"""The member that makes an artifact a table."""
+
+REJECTS = "rejects.arrow"
+"""The member that holds what a source could not use."""
+
+BATCH = 4_096
+"""Rows of a record batch of a table's file."""
+
+MAPPED_FROM = 32 << 20
+"""Bytes of a file from which on mapping it gains more than the import of pyarrow takes."""
+
+
+def write_rows(frame: pl.DataFrame, folder: Path) -> int:
+    """Make *folder* a table of *frame*'s rows and return how many; the same frame gives the same bytes."""
+    write_parts(iter([frame]), frame.schema, folder)
+    return frame.height
+
+
+def write_parts(parts: Iterator[pl.DataFrame], schema: pl.Schema, folder: Path) -> None:
+    """Make *folder* a table of the rows of *parts*, frames of one *schema*, while they come.
+
+    The same rows give the same bytes, wherever they are cut.
+    """
+    import polars as pl
+    from polars.io.plugins import register_io_source
+
+    folder.mkdir(parents=True, exist_ok=True)
+    # One source that gives a batch at a time: a plan of many frames takes the square of their number to run.
+    source = register_io_source(lambda *_pushed_down: _batches(parts, schema), schema=schema)
+    # strings without the views into buffers that depend on how threads shared the work
+    source.sink_ipc(
+        folder / TABLE, compression="uncompressed", compat_level=pl.CompatLevel.oldest(), record_batch_size=BATCH
+    )
+
+
+def _batches(parts: Iterator[pl.DataFrame], schema: pl.Schema) -> Iterator[pl.DataFrame]:
+    """Cut *parts* anew, into frames of the rows of a batch."""
+    import polars as pl
+
+    # What is nested is copied: a slice of a list would have the whole column converted with it.
+    copied = pl.all().gather(pl.int_range(pl.len()))
+    left = pl.DataFrame(schema=schema)
+    for part in parts:
+        rows = pl.concat([left, part], rechunk=False) if left.height else part
+        whole = rows.height - rows.height % BATCH
+        for start in range(0, whole, BATCH):
+            yield rows.slice(start, BATCH).rechunk().select(copied)
+        left = rows.slice(whole)
+    yield left.rechunk().select(copied)
+
+
+def read_rows(folder: Path, first: int = 0, count: int | None = None) -> pl.LazyFrame:
+    """Return the table in *folder*, or *count* of its rows from the *first* on, read lazily.
+
+    A large table is mapped: Polars' own reader copies all that it reads, into memory that is made anew each time.
+    """
+    import polars as pl
+
+    path = folder / TABLE
+    if path.stat().st_size < MAPPED_FROM or _too_wide(pl.read_ipc_schema(path)):
+        return pl.scan_ipc(path).slice(first, count) if first or count is not None else pl.scan_ipc(path)
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+        frame = cast("pl.DataFrame", pl.from_arrow(reader.read_all().slice(first, count), rechunk=False))
+    return frame.lazy()
+
+
+def _too_wide(schema: Mapping[str, Any]) -> bool:
+    """Say whether some integers have more bits than pyarrow knows of."""
+    return any("Int128" in str(kind) for kind in schema.values())
