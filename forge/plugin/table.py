@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, cast
+
+import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import polars as pl
+    import pyarrow as pa
 
 TABLE = "rows.arrow"
 """The member that makes an artifact a table."""
@@ -21,6 +25,9 @@ BATCH = 4_096
 
 MAPPED_FROM = 32 << 20
 """Bytes of a file from which on mapping it gains more than the import of pyarrow takes."""
+
+_SPAN = 64 << 20
+"""Bytes of a file that are mapped at once."""
 
 
 def write_rows(frame: pl.DataFrame, folder: Path) -> int:
@@ -68,15 +75,47 @@ def read_rows(folder: Path, first: int = 0, count: int | None = None) -> pl.Lazy
     A large table is mapped: Polars' own reader copies all that it reads, into memory that is made anew each time.
     """
     import polars as pl
+    from polars.io.plugins import register_io_source
 
     path = folder / TABLE
-    if path.stat().st_size < MAPPED_FROM or _too_wide(pl.read_ipc_schema(path)):
-        return pl.scan_ipc(path).slice(first, count) if first or count is not None else pl.scan_ipc(path)
-    import pyarrow as pa
+    if path.stat().st_size >= MAPPED_FROM and not _too_wide(schema := pl.read_ipc_schema(path)):
+        return register_io_source(_Mapped(str(path), first, count), schema=schema, is_pure=True)
+    rows = pl.scan_ipc(path)
+    return rows.slice(first, count) if first or count is not None else rows
 
-    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
-        frame = cast("pl.DataFrame", pl.from_arrow(reader.read_all().slice(first, count), rechunk=False))
-    return frame.lazy()
+
+@attrs.frozen
+class _Mapped:
+    """Hold which rows of a file are read when a plan runs: what Polars calls an IO source."""
+
+    path: str
+    first: int
+    count: int | None
+
+    def __call__(
+        self, columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch: int | None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the first *rows* of *columns* for which *predicate* holds, some megabytes at a time.
+
+        Each time the file is mapped anew: what was read of it no longer counts as memory once nobody needs it.
+        """
+        del batch
+        import polars as pl
+
+        table = self._table(columns)
+        rows = table.num_rows if rows is None else min(rows, table.num_rows)
+        step = max(BATCH, _SPAN * rows // max(1, os.path.getsize(self.path)) // BATCH * BATCH)
+        for start in range(0, rows, step):
+            frame = cast("pl.DataFrame", pl.from_arrow(table.slice(start, min(step, rows - start)), rechunk=False))
+            yield frame if predicate is None else frame.filter(predicate)
+            table = self._table(columns)
+
+    def _table(self, columns: list[str] | None) -> pa.Table:
+        import pyarrow as pa
+
+        with pa.memory_map(self.path) as file, pa.ipc.open_file(file) as reader:
+            table = reader.read_all().slice(self.first, self.count)
+        return table if columns is None else table.select(columns)
 
 
 def _too_wide(schema: Mapping[str, Any]) -> bool:

@@ -57,14 +57,29 @@ def test_some_rows_of_a_table_are_those_of_a_slice(monkeypatch, tmp_path, first,
     assert frame.slice(first, count).equals(read_rows(tmp_path, first, count).collect())
 
 
-def test_a_table_that_took_another_s_place_is_read_as_it_was_when_it_was_asked_for(mapped, tmp_path):
-    frame = pl.DataFrame({"text": ["before"] * 5000})
+QUERIES = {
+    "columns": lambda rows: rows.select("text", "n"),
+    "no column": lambda rows: rows.select(pl.len()),
+    "head": lambda rows: rows.head(5000),
+    "tail": lambda rows: rows.tail(5),
+    "slice": lambda rows: rows.slice(4000, 300),
+    "filter": lambda rows: rows.filter(pl.col("n") % 7 == 3),
+    "filter, then head": lambda rows: rows.filter(pl.col("n") > 8000).select("text").head(3),
+    "head, then filter": lambda rows: rows.head(5000).filter(pl.col("n") > 4990),
+    "with itself": lambda rows: rows.join(rows.filter(pl.col("n") < 9), on="n", maintain_order="left"),
+    "none left": lambda rows: rows.filter(pl.col("n") < 0),
+    "numbered": lambda rows: rows.with_row_index("row"),
+}
+
+
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@pytest.mark.parametrize("query", QUERIES)
+def test_what_is_asked_of_a_mapped_table_is_what_is_asked_of_its_rows(mapped, monkeypatch, tmp_path, query, engine):
+    monkeypatch.setattr(table, "_SPAN", 1)
+    frame = pl.DataFrame({"n": range(10_000), "text": [f"text {n}" * 3 for n in range(10_000)]})
     write_rows(frame, tmp_path)
-    rows = read_rows(tmp_path)
-    (tmp_path / TABLE).unlink()
-    write_rows(frame.head(1), tmp_path)
-    assert frame.equals(rows.collect())
-    assert 1 == read_rows(tmp_path).collect().height
+    ask = QUERIES[query]
+    assert ask(frame.lazy()).collect().equals(ask(read_rows(tmp_path)).collect(engine=engine))
 
 
 def test_a_compressed_table_that_somebody_else_wrote_is_mapped_too(mapped, tmp_path):
@@ -75,7 +90,7 @@ def test_a_compressed_table_that_somebody_else_wrote_is_mapped_too(mapped, tmp_p
 
 def test_a_table_that_is_no_longer_wanted_is_not_kept_mapped(mapped, tmp_path):
     write_rows(pl.DataFrame({"text": ["a text that is too long to lie within a view"] * 5000}), tmp_path)
-    rows = read_rows(tmp_path)
+    rows = read_rows(tmp_path).collect()
     assert maps(tmp_path) == 1
     del rows
     assert maps(tmp_path) == 0
