@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left, bisect_right
+from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -12,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
-    import pyarrow as pa
 
 TABLE = "rows.arrow"
 """The member that makes an artifact a table."""
@@ -100,22 +102,36 @@ class _Mapped:
         Each time the file is mapped anew: what was read of it no longer counts as memory once nobody needs it.
         """
         del batch
-        import polars as pl
-
-        table = self._table(columns)
-        rows = table.num_rows if rows is None else min(rows, table.num_rows)
-        step = max(BATCH, _SPAN * rows // max(1, os.path.getsize(self.path)) // BATCH * BATCH)
-        for start in range(0, rows, step):
-            frame = cast("pl.DataFrame", pl.from_arrow(table.slice(start, min(step, rows - start)), rechunk=False))
+        info = os.stat(self.path)
+        edges = _edges(self.path, info.st_ino, info.st_mtime_ns)
+        stop = min(self.first + n if (n := self.count) is not None else edges[-1], edges[-1])
+        stop = stop if rows is None else min(stop, self.first + rows)
+        step = max(BATCH, _SPAN * edges[-1] // info.st_size // BATCH * BATCH)
+        for start in range(self.first, stop, step):
+            frame = self._read(edges, start, min(start + step, stop), columns)
             yield frame if predicate is None else frame.filter(predicate)
-            table = self._table(columns)
 
-    def _table(self, columns: list[str] | None) -> pa.Table:
+    def _read(self, edges: tuple[int, ...], start: int, stop: int, columns: list[str] | None) -> pl.DataFrame:
+        import polars as pl
         import pyarrow as pa
 
+        begin = bisect_right(edges, start) - 1
         with pa.memory_map(self.path) as file, pa.ipc.open_file(file) as reader:
-            table = reader.read_all().slice(self.first, self.count)
-        return table if columns is None else table.select(columns)
+            table = pa.Table.from_batches(reader.get_batch(i) for i in range(begin, bisect_left(edges, stop)))
+        table = table.slice(start - edges[begin], stop - start)
+        frame = pl.from_arrow(table if columns is None else table.select(columns), rechunk=False)
+        return cast("pl.DataFrame", frame)
+
+
+@lru_cache(maxsize=8)
+def _edges(path: str, inode: int, changed: int) -> tuple[int, ...]:
+    """Return with which rows the record batches of a file begin, and where the last one ends."""
+    del inode, changed
+    import pyarrow as pa
+
+    with pa.memory_map(path) as file, pa.ipc.open_file(file) as reader:
+        heights = (reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
+        return tuple(accumulate(heights, initial=0))
 
 
 def _too_wide(schema: Mapping[str, Any]) -> bool:

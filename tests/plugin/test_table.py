@@ -2,8 +2,10 @@
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from forge.plugin import table
@@ -80,6 +82,16 @@ def test_what_is_asked_of_a_mapped_table_is_what_is_asked_of_its_rows(mapped, mo
     write_rows(frame, tmp_path)
     ask = QUERIES[query]
     assert ask(frame.lazy()).collect().equals(ask(read_rows(tmp_path)).collect(engine=engine))
+
+
+def test_a_table_of_uneven_batches_that_somebody_else_wrote_is_mapped_too(mapped, tmp_path):
+    parts = [pl.DataFrame({"n": range(start, stop)}) for start, stop in pairwise([0, 3, 3, 5000, 5001, 9000])]
+    batches = [part.to_arrow() for part in parts]
+    with pa.OSFile(str(tmp_path / TABLE), "wb") as file, pa.ipc.new_file(file, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_table(batch)
+    for first, count in [(0, None), (0, 3), (2, 2), (3, 4997), (5000, 1), (5000, 9000), (8999, 1)]:
+        assert list(range(9000))[first:][:count] == read_rows(tmp_path, first, count).collect()["n"].to_list()
 
 
 def test_a_compressed_table_that_somebody_else_wrote_is_mapped_too(mapped, tmp_path):
