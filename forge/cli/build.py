@@ -50,13 +50,15 @@ def command(
     from forge.plan.secrets import require_secrets
     from forge.run.build import Build
     from forge.run.gate import Gate
-    from forge.run.local import LocalExecutor, prepare
+    from forge.run.local import LocalExecutor, prepare, prepare_early
 
     begun = time.time()
     call = click.get_current_context().find_root().obj
     count = jobs or os.cpu_count() or 1
     call.spare(count)
-    project = options.open_project(manifest, sets, store_path, steps, executor, profile)
+    project = options.open_project(
+        manifest, sets, store_path, steps, executor, profile, lambda found: prepare_early(call.spares, found.verb)
+    )
     prepare(call.spares, project.graph)
     require_secrets(project.graph, project.store)
     lock = _lock(project) if locked else None

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from forge.core.record import Record
     from forge.plan.graph import Graph
     from forge.plan.profile import Profile
+    from forge.plugin.registry import StepType
     from forge.store.base import Store
 
 
@@ -66,8 +69,12 @@ def open_project(
     targets: tuple[str, ...] = (),
     executor: str | None = None,
     profile: str | None = None,
+    noticed: Callable[[StepType], object] = lambda _: None,
 ) -> Project:
-    """Read a manifest and open its store; *executor* and *profile* go before what the manifest says of them."""
+    """Read a manifest and open its store; *executor* and *profile* go before what the manifest says of them.
+
+    *noticed* hears of step types as they are found.
+    """
     from forge.core.errors import ManifestError
     from forge.plan.load import load
     from forge.plan.resolve import resolve
@@ -83,7 +90,7 @@ def open_project(
             raise ManifestError([*error.problems, *more.problems]) from None
         raise
     given = "".join(f" --set {shlex.quote(each)}" for each in sets) + (f" --store {store_path}" if store_path else "")
-    graph, store = resolve(loaded, targets=targets), open_store(store_path, loaded.root)
+    graph, store = resolve(loaded, targets=targets, noticed=noticed), open_store(store_path, loaded.root)
     _keep_apart(graph, store)
     if executor != "slurm" and not profile and not loaded.executor:
         return Project(graph, store, given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +12,7 @@ from forge.core.action import Action, module_digests
 from forge.core.artifact import Member, Tree
 from forge.core.digest import digest_value
 from forge.core.errors import StepError
+from forge.store.signatures import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,6 +86,7 @@ class Keys:
     folders: set[Path] = attrs.Factory(set)
     modules: dict[str, dict[str, str]] = attrs.Factory(dict)
     seen: dict[Path, Seen] = attrs.Factory(dict)
+    taken_from: dict[str, Sources] = attrs.Factory(dict)
     recall: Recall = lambda _: None
 
     def action(self, step: Step, trees: Mapping[str, Shelved]) -> Action:
@@ -135,22 +137,34 @@ class Keys:
         if step.use not in self.code:
             from forge.plugin.fingerprint import fingerprint
 
+            sources = Sources()
             self.code[step.use] = fingerprint(
-                type(step.instance), self.graph.packages, self._source, self._data, self.folders.add
+                type(step.instance),
+                self.graph.packages,
+                partial(self._source, sources),
+                partial(self._data, sources),
+                self.folders.add,
             )
+            self.taken_from[step.use] = sources
         return self.code[step.use]
+
+    def sources_of(self, step: Step) -> dict[str, tuple[int, ...]]:
+        """Return what the files and folders were that the step type's code was taken from, as far as it was now."""
+        return self.taken_from[step.use].signatures if step.use in self.taken_from else {}
 
     def sources(self) -> set[str]:
         """Return the code and data files that fingerprints were taken from, and the folders of either, empty or not."""
         return {str(p) for path in self.read for p in (path, path.parent)} | {str(folder) for folder in self.folders}
 
-    def _source(self, path: Path) -> Any:
+    def _source(self, sources: Sources, path: Path) -> Any:
         from forge.plugin.fingerprint import describe
 
+        sources.note(path)
         self.read.add(path)
         return self.files.of(path, "code 2", describe)  # the form of what is remembered
 
-    def _data(self, path: Path) -> str:
+    def _data(self, sources: Sources, path: Path) -> str:
+        sources.note(path)
         self.read.add(path)
         return self.files.digest(path)
 

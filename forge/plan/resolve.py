@@ -51,6 +51,7 @@ class _Resolver:
     manifest: Manifest
     registry: Registry
     problems: list[Problem] = attrs.Factory(list)
+    noticed: Callable[[StepType], object] = lambda _: None
 
     def problem(self, table: StepTable, key: str, message: str, hint: str | None = None) -> None:
         place = table.place_of(key)
@@ -62,10 +63,18 @@ class _Resolver:
         self.problems.append(Problem(message, place.file, place.line, table.name, hint))
 
 
-def resolve(manifest: Manifest, registry: Registry | None = None, targets: Iterable[str] = ()) -> Graph:
-    """Return the manifest's graph, cut down to *targets*; raise ManifestError with all problems."""
+def resolve(
+    manifest: Manifest,
+    registry: Registry | None = None,
+    targets: Iterable[str] = (),
+    noticed: Callable[[StepType], object] = lambda _: None,
+) -> Graph:
+    """Return the manifest's graph, cut down to *targets*; raise ManifestError with all problems.
+
+    *noticed* hears of the step types as they are found, which takes longer than all else: plugins are imported.
+    """
     manifest, sweeps, problems = expand(manifest)
-    resolver = _Resolver(manifest, registry or Registry(), problems)
+    resolver = _Resolver(manifest, registry or Registry(), problems, noticed)
     tables = {table.name: table for table in manifest.steps}
     types = {name: t for name, table in tables.items() if (t := _type_of(resolver, table)) is not None}
     inputs = {name: _inputs(resolver, table, tables, types.get(name)) for name, table in tables.items()}
@@ -110,6 +119,7 @@ def _type_of(resolver: _Resolver, table: StepTable) -> StepType | None:
             f"`{table.use}` is {article} {found.kind}, it stands under `[{table.kind}s]`",
             f"write `[{found.kind}s.{table.name}]`",
         )
+    resolver.noticed(found)
     return found
 
 

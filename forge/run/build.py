@@ -199,6 +199,7 @@ class Build:
             code=self.keys.fingerprints(step),
             modules=self.graph.modules,
             seen=self.keys.seen,
+            sources=self.keys.sources_of(step),
             root=str(self.graph.manifest.root.absolute()),
             store=str(self.store.root),
             threads=os.cpu_count() or 1,

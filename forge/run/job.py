@@ -11,7 +11,7 @@ from forge.core.action import Action
 from forge.core.step import PREVIOUS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
@@ -27,7 +27,8 @@ class Job:
     ``inputs`` are ``[name, tree digest, part, sound]`` in the order of ``from``, *sound* where the build has found the
     artifact's files as they were when they were last verified; ``spec`` makes the step type's class again,
     which is found through ``modules``, the plugins' modules by name; ``seen`` is what the build found in the files
-    that the step reads from outside the store. ``cluster`` is what the record says of an array of jobs that has
+    that the step reads from outside the store, ``sources`` what the files and folders were that ``code`` was taken
+    from. ``cluster`` is what the record says of an array of jobs that has
     prepared the work.
     """
 
@@ -46,6 +47,7 @@ class Job:
     network: bool
     modules: Mapping[str, str]
     seen: Mapping[str, list[Any]]
+    sources: Mapping[str, Sequence[int]] = attrs.Factory(dict)
     cluster: Mapping[str, Any] = attrs.Factory(dict)
 
     @classmethod
@@ -59,6 +61,7 @@ class Job:
         code: Fingerprints,
         modules: Mapping[str, str],
         seen: Mapping[Path, Seen],
+        sources: Mapping[str, Sequence[int]],
         root: str,
         store: str,
         threads: int,
@@ -90,6 +93,7 @@ class Job:
                 for f in files
                 if (s := seen[f.path]).signature
             },
+            sources=sources,
         )
 
     def dump(self) -> str:

@@ -21,7 +21,7 @@ from forge.run.room import Need, Room
 from forge.store.disk import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from forge.core.files import Files
     from forge.plan.graph import Graph
@@ -37,25 +37,32 @@ _LOOK = 0.02
 
 _TABULAR = {"read", "transform", "merge", "split", "label", "request"}
 """What steps do that needs Polars."""
+_POLARS = "polars"
 
 
-def prepare(spares: Iterable[Process], graph: Graph) -> None:
+def prepare_early(spares: Sequence[Process], verb: str) -> None:
+    """Have the first of *spares* import what a step of this *verb* needs, while the others are still looked up."""
+    if spares and verb in _TABULAR:
+        spares[0].prepare([_POLARS])
+
+
+def prepare(spares: Sequence[Process], graph: Graph) -> None:
     """Have *spares* import what the first jobs will want, while the build still looks what there is to do.
 
     Nothing of a plugin is among it: a step's code is imported once its key is known, and compared with it.
     """
     steps = graph.steps.values()
-    wanted = ["polars"] if any(step.verb in _TABULAR for step in steps) else []
+    wanted = [_POLARS] if any(step.verb in _TABULAR for step in steps) else []
     with suppress(OSError):  # files that can't be looked at fail their own step
         if wanted and any(_are_large(files) for step in steps for files in step.files.values()):
             wanted.append("pyarrow.ipc")
     for step in steps:
         ask = getattr(step.instance, "imports", None)
         if not step.needs and callable(ask):
-            with suppress(OSError):  # files that can't be looked at fail their own step
+            with suppress(OSError):
                 wanted += [module for module in ask() if module.partition(".")[0] not in graph.packages]
     if wanted:
-        for spare in spares:
+        for spare in spares[: sum(not step.needs for step in steps)]:
             spare.prepare(dict.fromkeys(wanted))
 
 

@@ -6,7 +6,6 @@ A step reads them by their names, at any time while it runs; what it made counts
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ import attrs
 from forge.core.artifact import Member, Tree, name_fault
 from forge.core.digest import digest_file
 from forge.core.errors import StepError
-from forge.plugin.fingerprint import describe, digest_data
 from forge.plugin.parameters import files_of
 from forge.run.ledger import is_same
 from forge.store.disk import names
@@ -33,37 +31,6 @@ _GRAIN = 2_000_000_000
 """Nanoseconds in which a file may change twice and keep its times."""
 _FEW = 32
 """Files of an artifact up to which they are remembered one by one."""
-
-
-@attrs.define
-class Sources:
-    """Remember which files a fingerprint was taken from, and what they and their folders were just before.
-
-    A file that may change again within the clock's grain is remembered as one that has moved.
-    """
-
-    signatures: dict[str, tuple[int, ...]] = attrs.Factory(dict)
-
-    def describe(self, path: Path) -> Any:
-        """Return what a source file says."""
-        self._note(path)
-        return describe(path)
-
-    def digest(self, path: Path) -> str:
-        """Return the digest of a data file."""
-        self._note(path)
-        return digest_data(path)
-
-    def _note(self, path: Path) -> None:
-        for place in (str(path.parent), str(path)):
-            if place not in self.signatures:
-                self.signatures[place] = _settled(os.stat(place))
-
-    def stand(self) -> bool:
-        """Say whether all of them are as they were; a file that came or went has moved its folder."""
-        with suppress(OSError):
-            return all(signature(os.stat(place)) == known for place, known in self.signatures.items())
-        return False
 
 
 @attrs.define
@@ -150,8 +117,3 @@ def forget_pieces(store: Store, since: float) -> None:
         with suppress(FileNotFoundError):
             if pointer.stat().st_mtime >= since - _GRAIN / 1e9:
                 pointer.unlink()
-
-
-def _settled(info: os.stat_result) -> tuple[int, ...]:
-    """Return a file's signature, or nothing where the next change may leave it as it is."""
-    return signature(info) if time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) > _GRAIN else ()

@@ -33,13 +33,13 @@ from forge.core.step import PREVIOUS
 from forge.plugin.bytecode import distrust_bytecode
 from forge.plugin.context import Artifact
 from forge.plugin.discovery import Registry
-from forge.plugin.fingerprint import fingerprint
+from forge.plugin.fingerprint import describe, digest_data, fingerprint
 from forge.plugin.parameters import files_of, structure
 from forge.run.job import Job
 from forge.run.ledger import Ledger
 from forge.run.spawn import PREPARE
 from forge.run.tracing import Leave, Trace
-from forge.run.unmoved import Made, Sources, check_files, forget_pieces, signatures_of
+from forge.run.unmoved import Made, check_files, forget_pieces, signatures_of
 from forge.run.verbs import Work, perform
 from forge.store.actions import Actions
 from forge.store.base import Store, StoredTree
@@ -47,6 +47,7 @@ from forge.store.disk import is_worth_syncing, named_errors, size_below
 from forge.store.folders import folder_of
 from forge.store.process import hostname
 from forge.store.refusals import refusal
+from forge.store.signatures import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -220,11 +221,17 @@ class Worker:
         A plugin may be edited between the plan and its import, or while the step runs: what a step imports in the
         middle of its work, and the data beside a plugin, are read then.
         """
-        known = self.checked.get(cls.__module__)
-        if known is not None and known.stand():
+        known = self.checked.get(cls.__module__) or Sources({p: tuple(s) for p, s in job.sources.items()})
+        if known.stand() and sys.modules[cls.__module__].__file__ in known.signatures:
+            self.checked[cls.__module__] = known
             return
         sources = Sources()
-        found = fingerprint(cls, self.registry.packages, sources.describe, sources.digest)
+
+        def read(path: Path, how: Callable[[Path], Any]) -> Any:
+            sources.note(path)
+            return how(path)
+
+        found = fingerprint(cls, self.registry.packages, lambda p: read(p, describe), lambda p: read(p, digest_data))
         if module_digests(found) != job.action["code"]:
             raise StepError(f"the code of `{job.use}` changed after the build was planned", hint="build again")
         self.checked[cls.__module__] = sources

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -80,6 +81,29 @@ class Signatures:
             data = json.dumps(self.used, separators=(",", ":")).encode()
             path = self.store.root / "builds" / f"{self.name}.signatures"
             self.store.write(path, _seal(data) + b"\n" + data, durable=False)
+
+
+@attrs.define
+class Sources:
+    """Remember which files a fingerprint was taken from, and what they and their folders were just before.
+
+    A file that may change again within the clock's grain is remembered as one that has moved.
+    """
+
+    signatures: dict[str, tuple[int, ...]] = attrs.Factory(dict)
+
+    def note(self, path: Path) -> None:
+        """Remember a file that is about to be read."""
+        for place in (str(path.parent), str(path)):
+            if place not in self.signatures:
+                info = os.stat(place)
+                self.signatures[place] = signature(info) if _is_settled(info) else ()
+
+    def stand(self) -> bool:
+        """Say whether all of them are as they were; a file that came or went has moved its folder."""
+        with suppress(OSError):
+            return all(signature(os.stat(place)) == known for place, known in self.signatures.items())
+        return False
 
 
 def _is_settled(info: os.stat_result) -> bool:

@@ -182,7 +182,7 @@ def gone():
 )
 def test_idle_workers_load_what_the_first_jobs_want_and_nothing_of_a_plugin(steps, told):
     spare = Spare()
-    prepare([spare], graph_of(*steps))
+    prepare([spare, Spare()], graph_of(*steps))
     assert told == spare.told
 
 
@@ -193,7 +193,7 @@ def test_idle_workers_load_what_maps_a_table_where_one_will_be_large(tmp_path, s
             file.truncate(size)
     step, spare = step_of("read"), Spare()
     step.files = {"path": Files.match("*.json", tmp_path)}
-    prepare([spare], graph_of(step))
+    prepare([spare, Spare()], graph_of(step))
     assert [told] == spare.told
 
 
