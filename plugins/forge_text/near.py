@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from forge_text.normalise import comparable, told_apart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     import numpy.typing as npt
@@ -56,38 +56,38 @@ def clusters(texts: pl.Series, *, near: float) -> Integers:
 def equal_clusters(texts: pl.Series) -> Integers:
     """Return for each of *texts*, as they were written, the position of the first that equals it in comparable form.
 
-    Most texts have a beginning and an end of their own: only the others are put into that form as a whole.
+    Most texts have a beginning of their own, and of the others most an end: only the rest are put into that form as a
+    whole.
     """
+    import numpy as np
     import polars as pl
 
     frame = texts.fill_null("").to_frame("text").with_row_index("position")
-    alike = _edges(frame).filter(pl.struct("head", "tail").is_duplicated())["position"].sort()
-    first = frame["position"].cast(pl.Int64).to_numpy().copy()
-    if len(alike):
-        whole = frame["text"].gather(alike).to_frame("text").select(told_apart(pl.col("text"))).to_series()
-        places = alike.cast(pl.Int64).to_numpy()
+    alike = frame.with_columns(_edge(frame["text"], lambda text, count: text.str.head(count)).alias("head"))
+    alike = alike.filter(pl.col("head").is_duplicated())
+    alike = alike.with_columns(_edge(alike["text"], lambda text, count: text.str.tail(count)).alias("tail"))
+    alike = alike.filter(pl.struct("head", "tail").is_duplicated())
+    first = np.arange(len(texts))
+    if alike.height:
+        whole = alike.select(told_apart(pl.col("text"))).to_series()
+        places = alike["position"].cast(pl.Int64).to_numpy()
         first[places] = places[clusters(whole, near=1)]
     return first
 
 
-def _edges(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return ``position, head, tail``: the first and last characters of each text in comparable form."""
+def _edge(texts: pl.Series, end: Callable[[pl.Expr, int], pl.Expr]) -> pl.Series:
+    """Return the characters at one *end* of each text's comparable form."""
     import polars as pl
 
-    def cut(head: pl.Expr, tail: pl.Expr) -> tuple[pl.Expr, ...]:
-        return pl.col("position"), head.str.head(_KEPT).alias("head"), tail.str.tail(_KEPT).alias("tail")
-
-    text = pl.col("text")
-    short = pl.min_horizontal(pl.col("left", "right").str.len_chars()) < _SURE
-    parts = frame.with_columns(left=comparable(text.str.head(_EDGE)), right=comparable(text.str.tail(_EDGE)))
-    unsure = (text.str.len_chars() > _EDGE) & short
-    whole = comparable(text)
-    return pl.concat(
-        [
-            parts.filter(~unsure).select(*cut(pl.col("left"), pl.col("right"))),
-            parts.filter(unsure).select(*cut(whole, whole)),
-        ]
-    )
+    text, edge = pl.col("text"), pl.col("edge")
+    frame = texts.to_frame("text")
+    looked = frame.select(comparable(end(text, _EDGE)).alias("edge"), text.str.len_chars().alias("all"))
+    edges = looked.select(end(edge, _KEPT)).to_series()
+    unsure = looked.select(((pl.col("all") > _EDGE) & (edge.str.len_chars() < _SURE)).arg_true()).to_series()
+    if not len(unsure):
+        return edges
+    whole = texts.gather(unsure).to_frame("text").select(end(comparable(text), _KEPT)).to_series()
+    return edges.scatter(unsure, whole)
 
 
 def _near_clusters(texts: pl.Series, near: float) -> Integers:

@@ -39,29 +39,39 @@ def comparable(text: pl.Expr) -> pl.Expr:
     """Keep letters, digits and symbols in NFKC and lower case: what counts when two texts are compared.
 
     Punctuation goes, but for the point between two digits.
-
-    In most Chinese texts NFKC and lower case change nothing but punctuation, which goes anyway: those are spared both.
     """
     import polars as pl
 
-    def compare(texts: pl.Series) -> pl.Series:
-        awkward = texts.str.contains(_CHANGED_BY_NFKC_OR_CASE).fill_null(value=False).arg_true()
-        if 2 * len(awkward) > len(texts):
-            return texts.to_frame("text").select(_fully(pl.col("text"))).to_series().alias(texts.name)
-        short = texts.str.replace_all(_SAYS_NOTHING, "")
-        if not len(awkward):
-            return short
-        return short.scatter(awkward, texts.gather(awkward).to_frame("text").select(_fully(pl.col("text"))).to_series())
-
-    return text.map_batches(compare, return_dtype=pl.String, is_elementwise=True)
+    return text.map_batches(_comparable, return_dtype=pl.String, is_elementwise=True)
 
 
 def told_apart(text: pl.Expr) -> pl.Expr:
     """Return what equal texts have in common: the comparable form, or of a text without any the text itself."""
     import polars as pl
 
-    found = comparable(text)
-    return pl.when(found == "").then(text.str.strip_chars()).otherwise(found)
+    def apart(texts: pl.Series) -> pl.Series:
+        found = pl.when(pl.col("found") == "").then(pl.col("text").str.strip_chars()).otherwise(pl.col("found"))
+        return pl.DataFrame({"text": texts, "found": _comparable(texts)}).select(found.alias(texts.name)).to_series()
+
+    return text.map_batches(apart, return_dtype=pl.String, is_elementwise=True)
+
+
+def _comparable(texts: pl.Series) -> pl.Series:
+    """Return the comparable form of each text.
+
+    In most Chinese texts NFKC and lower case change nothing but punctuation, which goes anyway: those are spared both.
+    """
+    import polars as pl
+
+    each, frame = pl.col("text"), texts.to_frame("text")  # a series' own methods would run on one core
+    changed = each.str.contains(_CHANGED_BY_NFKC_OR_CASE).fill_null(value=False)
+    awkward = frame.select(changed).to_series().arg_true()
+    if 2 * len(awkward) > len(texts):
+        return frame.select(_fully(each)).to_series().alias(texts.name)
+    short = frame.select(each.str.replace_all(_SAYS_NOTHING, "")).to_series().alias(texts.name)
+    if not len(awkward):
+        return short
+    return short.scatter(awkward, frame[awkward].select(_fully(each)).to_series())
 
 
 def _fully(text: pl.Expr) -> pl.Expr:
