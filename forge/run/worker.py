@@ -111,8 +111,10 @@ class Worker:
             if actions.find(job.key) is not None:
                 return False
             self.send({"event": "started"})
-            record = self._perform(job, actions.store, actions, heart.beat)
+            record, tree = self._perform(job, actions.store, actions, heart.beat)
             actions.publish(record, durable=is_worth_syncing(record.seconds, lambda: record.size))
+            if tree is not None:
+                self.made.note(actions.store, tree)
             if actions.scratch_path(job.key).exists():
                 actions.clear(job.key)
             return True
@@ -153,7 +155,10 @@ class Worker:
         seen = {path: Seen(digest, size, tuple(known)) for path, (digest, size, known) in job.seen.items()}
         return Ledger(lambda: actions.scratch(job.key), job.threads, self.send, beat, seen, leave=self.leave)
 
-    def _perform(self, job: Job, store: Store, actions: Actions, beat: Callable[[], None]) -> Record:
+    def _perform(
+        self, job: Job, store: Store, actions: Actions, beat: Callable[[], None]
+    ) -> tuple[Record, Tree | None]:
+        """Do the step's work and store the result; return its record, and its tree if it was hashed here as a whole."""
         begun, wall = time.monotonic(), time.time()
         started = datetime.now(UTC).isoformat(timespec="seconds")
         found, instance = self.instance(job)
@@ -188,9 +193,7 @@ class Worker:
                 raise
             durable = is_worth_syncing(time.monotonic() - begun, lambda: size_below(out))
             tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)
-            if not ledger.brought:  # what was brought in was read elsewhere, by its name
-                self.made.note(store, tree)
-            return Record(
+            record = Record(
                 key=job.key,
                 step=job.step,
                 kind=job.kind,
@@ -214,6 +217,7 @@ class Worker:
                 forge=forge.__version__,
                 job={**job.cluster, **self.job()},
             )
+        return record, None if ledger.brought else tree  # what was brought in was read elsewhere, by its name
 
     def _check_code(self, cls: type, job: Job) -> None:
         """Refuse to run other code than the key says, and to keep what may have been made by other code.

@@ -11,7 +11,7 @@ _GAP = r"[ \-._~/|*·•()\u200b\ufe0f\u20e3]{0,4}"  # between the groups of one
 _COMMA_GAP = r"[ \-._~/|*·•…(),、。\u200b\ufe0f\u20e3]{0,4}"
 _SINGLE_GAP = r"[ \-._*/·\u200b\ufe0f\u20e3]{1,3}"  # between digits that stand one by one
 _UNIT = r"(?!\.[0-9])(?!\s*+(?:元|块|万|亿|人|次|字|年|分|条|件|%|美元|斤|公里|千米|米))"
-_HAN = r"[\u4e00-\u9fff]"
+_HAN = r"(?-i:[\u4e00-\u9fff])"
 _COUNTED = (
     r"播放|点赞|访问|浏览|观看|点击|转发|评论|关注|参加|报名|以上|左右"  # what counts of people or times go on with
 )
