@@ -9,7 +9,7 @@ import pytest
 
 from forge.core.files import Files
 from forge.run import spawn
-from forge.run.local import LocalExecutor, prepare
+from forge.run.local import LocalExecutor, prepare, prepare_early
 from forge.run.room import Need
 
 HEAVY = Need(alone=True)
@@ -195,6 +195,20 @@ def test_idle_workers_load_what_maps_a_table_where_one_will_be_large(tmp_path, s
     step.files = {"path": Files.match("*.json", tmp_path)}
     prepare([spare, Spare()], graph_of(step))
     assert [told] == spare.told
+
+
+def test_no_more_workers_load_anything_than_have_jobs_at_first():
+    spares = [Spare(), Spare(), Spare()]
+    prepare(spares, graph_of(step_of("read"), step_of("read"), step_of("merge", needs=("0", "1"))))
+    assert [[["polars"]], [["polars"]], []] == [spare.told for spare in spares]
+
+
+def test_the_first_worker_loads_polars_as_soon_as_a_step_is_found_that_needs_it():
+    spares = [Spare(), Spare()]
+    for verb in ("fetch", "read", "transform"):
+        prepare_early(spares, verb)
+    prepare_early([], "read")
+    assert [[["polars"], ["polars"]], []] == [spare.told for spare in spares]
 
 
 def test_a_worker_that_can_not_load_a_module_waits_for_jobs_all_the_same():

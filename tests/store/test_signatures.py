@@ -4,7 +4,7 @@ import time
 import pytest
 
 from forge.store.base import Store
-from forge.store.signatures import Signatures, build_name
+from forge.store.signatures import Signatures, Sources, build_name
 
 
 @pytest.fixture
@@ -90,3 +90,33 @@ def test_manifests_of_one_name_in_two_places_have_two_memories(tmp_path):
     one, two = (build_name("a/b c", tmp_path / folder / "forge.toml") for folder in "xy")
     assert one != two
     assert one.startswith("a_b_c-")
+
+
+def noted(path):
+    sources = Sources()
+    sources.note(path)
+    return sources
+
+
+CHANGES = {
+    "written to": lambda path: path.write_text("other"),
+    "replaced": lambda path: (path.with_name("new").write_text("code"), path.with_name("new").replace(path)),
+    "gone": lambda path: path.unlink(),
+    "no longer alone": lambda path: path.with_name("beside.txt").write_text("data"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_code_stands_until_a_file_or_its_folder_changes(tmp_path, later, change):
+    path = tmp_path / "plugin.py"
+    path.write_text("code")
+    sources = noted(path)
+    assert sources.stand()
+    CHANGES[change](path)
+    assert not sources.stand()
+
+
+def test_code_that_may_change_within_the_clock_s_grain_does_not_stand(tmp_path):
+    path = tmp_path / "plugin.py"
+    path.write_text("code")
+    assert not noted(path).stand()
