@@ -82,8 +82,15 @@ def read_rows(folder: Path, first: int = 0, count: int | None = None) -> pl.Lazy
     path = folder / TABLE
     if path.stat().st_size >= MAPPED_FROM and not _too_wide(schema := pl.read_ipc_schema(path)):
         return register_io_source(_Mapped(str(path), first, count), schema=schema, is_pure=True)
-    rows = pl.scan_ipc(path)
+    rows = scan_rows(folder)
     return rows.slice(first, count) if first or count is not None else rows
+
+
+def scan_rows(folder: Path) -> pl.LazyFrame:
+    """Return the table in *folder* by Polars' own reader, which is told what a plan needs: a height, a slice."""
+    import polars as pl
+
+    return pl.scan_ipc(folder / TABLE)
 
 
 @attrs.frozen

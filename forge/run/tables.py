@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from forge.core.ahead import ahead
 from forge.core.errors import StepError
 from forge.plugin.context import DROPPED, TALLY
-from forge.plugin.table import BATCH, TABLE
+from forge.plugin.table import BATCH, TABLE, scan_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,12 +32,9 @@ _INDEX = "__index_level_"
 
 def count_rows(folder: Path) -> int | None:
     """Return the rows of the table in *folder*; None where there is no table."""
-    path = os.path.join(folder, TABLE)
-    if not os.path.exists(path):  # asked of every input, of which there may be thousands
+    if not os.path.exists(os.path.join(folder, TABLE)):  # asked of every input, of which there may be thousands
         return None
-    import polars as pl
-
-    return _height(pl.scan_ipc(path))
+    return _height(scan_rows(folder))
 
 
 def _height(rows: pl.LazyFrame) -> int:

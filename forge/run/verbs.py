@@ -17,7 +17,7 @@ from forge.core.digest import digest_file
 from forge.core.errors import CheckFailed, StepError
 from forge.core.step import PREVIOUS
 from forge.plugin.registry import MOST_REJECTS
-from forge.plugin.table import TABLE, read_rows, write_rows
+from forge.plugin.table import TABLE, read_rows, scan_rows, write_rows
 from forge.run.network import kept_off
 from forge.run.rowwise import transform_rows
 from forge.run.tables import (
@@ -112,10 +112,14 @@ def _fetch(work: Work) -> dict[str, int]:
 
 
 def _transform(work: Work) -> dict[str, int]:
-    tables = {name: artifact.rows() for name, artifact in work.inputs.items()}
-    joined = join_tables(tables)
+    joined = join_tables({name: artifact.rows() for name, artifact in work.inputs.items()})
     if work.type.in_parts and len(spans := spans_of(work.rows_in or 0, _bytes_in(work.inputs.values()))) > 1:
-        part = joined.slice if len(tables) > 1 else partial(read_rows, next(iter(work.inputs.values())).path)
+        inputs = work.inputs
+        part = (
+            join_tables({name: scan_rows(artifact.path) for name, artifact in inputs.items()}).slice
+            if len(inputs) > 1
+            else partial(read_rows, next(iter(inputs.values())).path)
+        )
         parts = (part(*span) for span in spans)
         return _in_parts(work, ((rows, work.instance.transform(rows)) for rows in parts))
     made = (

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 import forge
+from forge.plugin import table
 from forge.plugin.discovery import Registry
 from forge.plugin.registry import VERBS, Register
 from forge.plugin.table import read_rows, write_rows
@@ -81,8 +82,9 @@ def test_all_that_promise_it_are_looked_at():
     assert set(PROMISED) == found
 
 
+@pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize("use", PROMISED)
-def test_parts_make_the_same_table_the_same_counts_and_the_same_statistics(use, raw, tmp_path, monkeypatch):
+def test_parts_make_the_same_table_the_same_counts_and_the_same_statistics(use, mapped, raw, tmp_path, monkeypatch):
     inputs = raw
     if use != "counselling.unify":
         work("counselling.unify", Unify(), raw, tmp_path / "unified")
@@ -90,10 +92,25 @@ def test_parts_make_the_same_table_the_same_counts_and_the_same_statistics(use, 
     whole = work(use, PROMISED[use], inputs, tmp_path / "whole")
     monkeypatch.setattr(tables, "_PART", 1)
     monkeypatch.setattr(tables, "BATCH", 3)
+    monkeypatch.setattr(table, "MAPPED_FROM", 0 if mapped else 1 << 40)
     parts = work(use, PROMISED[use], inputs, tmp_path / "parts")
     assert whole[0].equals(parts[0])
     assert whole[1:] == parts[1:]
     assert any(whole[2]) or use in SILENT, "the samples hold nothing that the step counts"
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_parts_of_several_tables_are_parts_of_them_joined(mapped, tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "MAPPED_FROM", 0 if mapped else 1 << 40)
+    write_rows(pl.DataFrame({"text": ["一" * n for n in range(20)], "n": range(20)}), tmp_path / "one")
+    write_rows(pl.DataFrame({"text": ["二" * n for n in range(30)]}), tmp_path / "two")
+    inputs = {name: tmp_path / name for name in ("one", "two")}
+    band = LengthBand(column="text", least=5)
+    whole = work("text.length-band", band, inputs, tmp_path / "whole")
+    monkeypatch.setattr(tables, "_PART", 1)
+    monkeypatch.setattr(tables, "BATCH", 3)
+    parts = work("text.length-band", band, inputs, tmp_path / "parts")
+    assert (40, whole[1:]) == (whole[0].height, parts[1:])
 
 
 def test_inputs_that_don_t_go_together_are_told_of_before_any_part_is_made(raw, tmp_path, monkeypatch):
