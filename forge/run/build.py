@@ -233,7 +233,7 @@ class Build:
     def _wait(self) -> None:
         assert self.started is not None  # noqa: S101  # something is running
         if self.coming:
-            with suppress(ForgeError, OSError):  # they will fail when it is their turn
+            with suppress(ForgeError, OSError, SyntaxError):  # they will fail when it is their turn
                 self.keys.fingerprints(self.coming.pop())
         for key, event in self.started.wait():
             if key in self.running:
