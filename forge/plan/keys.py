@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -141,8 +141,8 @@ class Keys:
             self.code[step.use] = fingerprint(
                 type(step.instance),
                 self.graph.packages,
-                partial(self._source, sources),
-                partial(self._data, sources),
+                sources.noting(self._source),
+                sources.noting(self._data),
                 self.folders.add,
             )
             self.taken_from[step.use] = sources
@@ -156,15 +156,13 @@ class Keys:
         """Return the code and data files that fingerprints were taken from, and the folders of either, empty or not."""
         return {str(p) for path in self.read for p in (path, path.parent)} | {str(folder) for folder in self.folders}
 
-    def _source(self, sources: Sources, path: Path) -> Any:
+    def _source(self, path: Path) -> Any:
         from forge.plugin.fingerprint import describe
 
-        sources.note(path)
         self.read.add(path)
         return self.files.of(path, "code 2", describe)  # the form of what is remembered
 
-    def _data(self, sources: Sources, path: Path) -> str:
-        sources.note(path)
+    def _data(self, path: Path) -> str:
         self.read.add(path)
         return self.files.digest(path)
 

@@ -21,6 +21,7 @@ from forge.core.fence import VARIABLE
 from forge.core.step import Input, Resources, Step, split_reference
 from forge.core.suggest import did_you_mean
 from forge.plan.apart import collisions
+from forge.plan.facts import facts_of
 from forge.plan.graph import Graph, closure
 from forge.plan.place import hub_cache, package_of
 from forge.plan.sweep import BEST, expand, named
@@ -373,23 +374,6 @@ def _facts(resolver: _Resolver, table: StepTable, found: StepType, instance: Any
             resolver.problem(table, "use", message, "write it as a text that changes where the result does")
             return {}
     return facts
-
-
-def facts_of(found: StepType, instance: Any) -> dict[str, str]:
-    """Return the versions and other facts that the step type declares its result to depend on."""
-    facts = {name: _version_of(name) for name in found.facts}
-    more = getattr(instance, "facts", None)
-    return facts | (dict(more()) if callable(more) else {})
-
-
-def _version_of(distribution: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version  # 20 ms, which most steps do without
-
-    try:
-        # a local version (`+cpu`) says how it was built, not what it computes
-        return version(distribution).partition("+")[0]
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _check_requirements(

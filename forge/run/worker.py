@@ -226,16 +226,11 @@ class Worker:
         middle of its work, and the data beside a plugin, are read then.
         """
         known = self.checked.get(cls.__module__) or Sources({p: tuple(s) for p, s in job.sources.items()})
-        if known.stand() and sys.modules[cls.__module__].__file__ in known.signatures:
+        if known.stand() and getattr(sys.modules.get(cls.__module__), "__file__", None) in known.signatures:
             self.checked[cls.__module__] = known
             return
         sources = Sources()
-
-        def read(path: Path, how: Callable[[Path], Any]) -> Any:
-            sources.note(path)
-            return how(path)
-
-        found = fingerprint(cls, self.registry.packages, lambda p: read(p, describe), lambda p: read(p, digest_data))
+        found = fingerprint(cls, self.registry.packages, sources.noting(describe), sources.noting(digest_data))
         if module_digests(found) != job.action["code"]:
             raise StepError(f"the code of `{job.use}` changed after the build was planned", hint="build again")
         self.checked[cls.__module__] = sources

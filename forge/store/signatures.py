@@ -92,8 +92,16 @@ class Sources:
 
     signatures: dict[str, tuple[int, ...]] = attrs.Factory(dict)
 
-    def note(self, path: Path) -> None:
-        """Remember a file that is about to be read."""
+    def noting(self, read: Callable[[Path], Any]) -> Callable[[Path], Any]:
+        """Return what does as *read* does, and remembers the file before."""
+
+        def noted(path: Path) -> Any:
+            self._note(path)
+            return read(path)
+
+        return noted
+
+    def _note(self, path: Path) -> None:
         for place in (str(path.parent), str(path)):
             if place not in self.signatures:
                 info = os.stat(place)

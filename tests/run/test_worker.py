@@ -18,13 +18,7 @@ def planned():
     """Return a step type, and a function that makes a job of it as a build plans it."""
     found = Registry().find("files.jsonl")
     sources = Sources()
-
-    def read(path, how):
-        sources.note(path)
-        return how(path)
-
-    packages = Registry().packages
-    code = fingerprint(found.cls, packages, lambda p: read(p, describe), lambda p: read(p, digest_data))
+    code = fingerprint(found.cls, Registry().packages, sources.noting(describe), sources.noting(digest_data))
 
     def job(*, code=code, signatures=sources.signatures):
         return SimpleNamespace(use="files.jsonl", action={"code": module_digests(code)}, sources=signatures)

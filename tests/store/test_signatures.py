@@ -94,7 +94,7 @@ def test_manifests_of_one_name_in_two_places_have_two_memories(tmp_path):
 
 def noted(path):
     sources = Sources()
-    sources.note(path)
+    assert path.read_text() == sources.noting(lambda each: each.read_text())(path)
     return sources
 
 

@@ -21,7 +21,7 @@ import attrs
 
 from forge.core.errors import ForgeError, StepError
 from forge.core.step import seconds_of
-from forge.plan.resolve import facts_of
+from forge.plan.facts import facts_of
 from forge.plugin.discovery import Registry
 from forge.plugin.parameters import structure
 from forge.run.job import Job
