@@ -35,6 +35,7 @@ _HOMES = {
     "Reject": "forge.plugin.protocols",
     "Reply": "forge.plugin.protocols",
     "Request": "forge.plugin.protocols",
+    "Restart": "forge.plugin.protocols",
     "Register": "forge.plugin.registry",
     "foreseen": "forge.plugin.registry",
     "most_rejects": "forge.plugin.registry",
@@ -60,6 +61,7 @@ __all__ = [
     "Reject",
     "Reply",
     "Request",
+    "Restart",
     "Run",
     "StepError",
     "__version__",
@@ -88,7 +90,7 @@ if TYPE_CHECKING:
     from forge.core.files import File, Files
     from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally
     from forge.plugin.hookspecs import hookimpl
-    from forge.plugin.protocols import Chat, Evaluation, Finding, Notice, Reject, Reply, Request
+    from forge.plugin.protocols import Chat, Evaluation, Finding, Notice, Reject, Reply, Request, Restart
     from forge.plugin.registry import Register, foreseen, most_rejects, setting
     from forge.plugin.table import write_rows
 

@@ -36,6 +36,17 @@ class Reject:
 
 
 @attrs.frozen
+class Restart:
+    """Take back all that a source yielded so far, rows and rejects: what it yields next are its rows from the first on.
+
+    So a source can give rows while it reads on, and begin again, more carefully, where a later record shows that a
+    column is of another type, or a file in another encoding, than the first ones told. ``reason`` stands in the log.
+    """
+
+    reason: str
+
+
+@attrs.frozen
 class Finding:
     """State one figure of a check beside its bound.
 
@@ -111,12 +122,13 @@ class Reply:
 class Source(Protocol):
     """Read raw files into a table.
 
-    Yields data frames, lists of dicts, or a `Reject` for each record that can't be used.
+    Yields data frames, lists of dicts, a `Reject` for each record that can't be used, or a `Restart` that takes back
+    all before it.
     One bad record never ends a run; the engine keeps all rejects in a table beside the rows, and fails the step
     where their share is beyond the instance's ``most_rejects`` (see `forge.most_rejects`), 1 % without one.
     """
 
-    def read(self, run: Run) -> Iterable[pl.DataFrame | list[dict[str, Any]] | Reject]: ...
+    def read(self, run: Run) -> Iterable[pl.DataFrame | list[dict[str, Any]] | Reject | Restart]: ...
 
 
 @runtime_checkable

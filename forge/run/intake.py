@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from forge.plugin.protocols import Reject
+    from forge.plugin.protocols import Reject, Restart
     from forge.run.ledger import Ledger
 
 CANT_BE_USED = "can't be used: `forge show` says why, the log names each"
@@ -36,24 +37,39 @@ class Intake:
     columns: tuple[str, ...] = ()
     rejects: list[Reject] = attrs.Factory(list)
 
-    def frames(self, items: Iterable[Any], source: Any = None) -> Iterator[pl.DataFrame]:
-        """Yield the frames among *items* that have rows; keep and count the rejects.
+    def frames(self, items: Iterable[Any], source: Any = None) -> Iterator[pl.DataFrame | Restart]:
+        """Yield the frames among *items* that have rows, and each restart; keep the rejects, and count them at the end.
 
         A file that can't be used counts as the records that it would hold (see `lost_records`).
         """
-        from forge.plugin.protocols import Reject
+        from forge.plugin.protocols import Reject, Restart
 
+        bare = 0
         for item in items:
             if isinstance(item, Reject):
                 self.rejects.append(item)
                 self.ledger.log(f"rejected {place_of(item)}: {item.reason}")
-                if item.index is not None:
-                    self.ledger.drop(item.reason, 1, _told(item))
                 continue
-            frame = frame_of(item, self.ledger)
-            if frame is not None:
+            if isinstance(item, Restart):
+                self.ledger.log(f"read again from the first record on: {item.reason}")
+                self.rows, bare = 0, 0
+                self.rejects.clear()
+                yield item
+                continue
+            frame = frame_of(item)
+            if frame.width and frame.height:
                 self.rows += frame.height
                 yield frame
+            elif not frame.width:
+                bare += frame.height
+        self._count(bare, source)
+
+    def _count(self, bare: int, source: Any) -> None:
+        """Tell the ledger of *bare* records, which have no field, and of the rejects."""
+        if bare:
+            self.ledger.drop(BARE, bare)
+        for reject in (reject for reject in self.rejects if reject.index is not None):
+            self.ledger.drop(reject.reason, 1, _told(reject))
         if self.rejects:
             lost = lost_records(self.rejects, self.rows, source)
             for reject in (reject for reject in self.rejects if reject.index is None):
@@ -62,17 +78,13 @@ class Intake:
             self.ledger.warn(f"{_unusable(self.rejects, sum(lost.values()))} {CANT_BE_USED}")
 
 
-def frame_of(item: Any, ledger: Ledger) -> pl.DataFrame | None:
-    """Return what a source yielded beside its rejects as a frame; None where no row of it has a field."""
+def frame_of(item: Any) -> pl.DataFrame:
+    """Return what a source yielded beside its rejects as a frame, without columns where no row of it has a field."""
     import polars as pl
 
     if not isinstance(item, pl.DataFrame | list):
         raise StepError(f"a source yields frames, lists of dicts and rejects, not `{type(item).__name__}`")
-    frame = pl.DataFrame(item, infer_schema_length=None) if isinstance(item, list) else item
-    if frame.width:
-        return frame if frame.height else None
-    ledger.drop(BARE, frame.height)
-    return None
+    return pl.DataFrame(item, infer_schema_length=None) if isinstance(item, list) else item
 
 
 def collect_batches(items: Iterable[Any], ledger: Ledger, source: Any = None) -> tuple[pl.DataFrame, list[Reject]]:
@@ -80,7 +92,7 @@ def collect_batches(items: Iterable[Any], ledger: Ledger, source: Any = None) ->
     import polars as pl
 
     intake = Intake(ledger)
-    frames = list(intake.frames(items, source))
+    frames = _standing(intake.frames(items, source))
     return _joined(frames) if frames else pl.DataFrame(), intake.rejects
 
 
@@ -90,31 +102,56 @@ def take_in(items: Iterable[Any], folder: Path, ledger: Ledger, source: Any = No
     A frame is written while the source reads the next, for as long as all have the same columns.
     """
     intake = Intake(ledger)
-    frames = intake.frames(items, source)
-    first = next(frames, None)
-    if first is None:
-        return intake
-    other = _write_alike(first, frames, folder)
-    columns = first.columns
-    if other is not None:
-        joined = _joined([read_rows(folder).collect(), other, *frames])
-        (folder / TABLE).unlink()
-        write_parts(iter([joined]), joined.schema, folder)
-        columns = joined.columns
-    intake.columns = tuple(columns)
+    intake.columns = _write(intake.frames(items, source), folder)
     return intake
 
 
-def _write_alike(first: pl.DataFrame, frames: Iterator[pl.DataFrame], folder: Path) -> pl.DataFrame | None:
-    """Write *first* and those of *frames* after it that have its columns; return the first that has others."""
+def _write(frames: Iterator[pl.DataFrame | Restart], folder: Path) -> tuple[str, ...]:
+    """Make *folder* a table of *frames*, without those before a restart, and return its columns, none without rows."""
+    import polars as pl
+
+    first = next((frame for frame in frames if isinstance(frame, pl.DataFrame)), None)
+    if first is None:
+        return ()
+    other = _write_alike(first, frames, folder)
+    if other is None:
+        return tuple(first.columns)
+    before = read_rows(folder).collect() if isinstance(other, pl.DataFrame) else None
+    (folder / TABLE).unlink()
+    if before is None:
+        return _write(frames, folder)
+    joined = _joined(_standing(chain([before, other], frames)))
+    write_parts(iter([joined]), joined.schema, folder)
+    return tuple(joined.columns)
+
+
+def _write_alike(
+    first: pl.DataFrame, frames: Iterator[pl.DataFrame | Restart], folder: Path
+) -> pl.DataFrame | Restart | None:
+    """Write *first* and those of *frames* after it that have its columns; return the first thing that is another."""
+    import polars as pl
+
     with TableWriter(first.schema, folder) as writer:
         writer.give(first)
         for frame in frames:
-            if frame.schema != first.schema:
+            if not isinstance(frame, pl.DataFrame) or frame.schema != first.schema:
                 return frame
             if not writer.give(frame):
                 break
     return None
+
+
+def _standing(frames: Iterable[pl.DataFrame | Restart]) -> list[pl.DataFrame]:
+    """Return the frames that no restart takes back."""
+    import polars as pl
+
+    found: list[pl.DataFrame] = []
+    for frame in frames:
+        if isinstance(frame, pl.DataFrame):
+            found.append(frame)
+        else:
+            found.clear()
+    return found
 
 
 def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:

@@ -19,8 +19,8 @@ from forge.core.ahead import ahead
 from forge.core.digest import digest_file, digest_value
 from forge.core.errors import StepError
 from forge.core.files import Files
-from forge.plugin.protocols import Reject
-from forge.run.intake import frame_of
+from forge.plugin.protocols import Reject, Restart
+from forge.run.intake import BARE, frame_of
 from forge.store.pieces import Pieces
 from forge.store.signatures import signature
 
@@ -139,12 +139,18 @@ def _digest(job: Job, file: File) -> str:
 def _read(instance: Any, ledger: Ledger) -> Shard | None:
     import polars as pl
 
-    frames, rejects = [], []
+    frames: list[pl.DataFrame] = []
+    rejects: list[Reject] = []
     for item in instance.read(ledger):
         if isinstance(item, Reject):
             rejects.append(item)
-        elif (frame := frame_of(item, ledger)) is not None:
-            frames.append(frame)
+        elif isinstance(item, Restart):
+            frames, rejects = [], []
+        else:
+            frames.append(frame_of(item))
+    if bare := sum(frame.height for frame in frames if not frame.width):
+        ledger.drop(BARE, bare)
+    frames = [frame for frame in frames if frame.width and frame.height]
     if any(frame.schema != frames[0].schema for frame in frames):
         return None
     return Shard(pl.concat(frames) if frames else pl.DataFrame(), tuple(rejects), ledger.counted())

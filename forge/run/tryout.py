@@ -10,7 +10,7 @@ import attrs
 from forge.core.errors import ForgeError, StepError
 from forge.core.files import Files
 from forge.core.suggest import did_you_mean
-from forge.plugin.protocols import Notice, Reject
+from forge.plugin.protocols import Notice, Reject, Restart
 from forge.plugin.registry import MOST_REJECTS
 from forge.plugin.table import write_rows
 from forge.run.intake import CANT_BE_USED, bound_rejects, collect_batches
@@ -112,7 +112,7 @@ def _read(tried: Try) -> list[Notice]:
     items: Iterator[Any] = iter(instance.read(tried.ledger))
     for item in items:
         taken.append(item)
-        count += 1 if isinstance(item, Reject) else len(item)
+        count = 0 if isinstance(item, Restart) else count + (1 if isinstance(item, Reject) else len(item))
         if count > tried.sample:
             whole = False
             break

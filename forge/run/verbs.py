@@ -121,13 +121,19 @@ def _transform(work: Work) -> dict[str, int]:
             else partial(read_rows, next(iter(inputs.values())).path)
         )
         parts = (part(*span) for span in spans)
-        return _in_parts(work, ((rows, work.instance.transform(rows)) for rows in parts))
+        return _in_parts(work, ((rows, work.instance.transform(rows)) for rows in parts), _only(work))
     made = (
         transform_rows(work.instance, joined, work.job, work.store)
         if work.type.rowwise
         else lazy_of(work.job, work.instance.transform(joined))
     )
-    return _table(work, settle(made, work.rows_in, work.ledger, work.job.use, joined))
+    return _table(work, settle(made, work.rows_in, work.ledger, work.job.use, joined), _only(work))
+
+
+def _only(work: Work) -> Path | None:
+    """Return the folder of the step's input where it has one alone."""
+    folders = [artifact.path for artifact in work.inputs.values()]
+    return folders[0] if len(folders) == 1 else None
 
 
 def _merge(work: Work) -> dict[str, int]:
@@ -145,14 +151,16 @@ def _merge(work: Work) -> dict[str, int]:
     return _table(work, settle(frame, work.rows_in, work.ledger, work.job.use))
 
 
-def _in_parts(work: Work, made: Iterable[tuple[pl.LazyFrame | None, Any]]) -> dict[str, int]:
-    """Write a table while its parts are made, each given with the rows that it is made of."""
+def _in_parts(
+    work: Work, made: Iterable[tuple[pl.LazyFrame | None, Any]], source: Path | None = None
+) -> dict[str, int]:
+    """Write a table while its parts are made of the table *source*, each given with the rows that it is made of."""
     parts = ((source, lazy_of(work.job, part)) for source, part in made)
     settled = (frame for frame in settle_parts(parts, work.rows_in or 0, work.ledger, work.job.use) if frame.height)
     first = next(settled, None)
     if first is None:
         return {"": 0}
-    with TableWriter(first.schema, work.out) as writer:
+    with TableWriter(first.schema, work.out, source) as writer:
         rows = 0
         for frame in chain([first], settled):
             if frame.schema != first.schema:
@@ -303,10 +311,11 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _table(work: Work, frame: pl.DataFrame) -> dict[str, int]:
+def _table(work: Work, frame: pl.DataFrame, source: Path | None = None) -> dict[str, int]:
+    """Write the rows of *frame*, made of the table *source*, and describe them."""
     if frame.height == 0:
         return {"": 0}
-    with TableWriter(frame.schema, work.out) as writer:
+    with TableWriter(frame.schema, work.out, source) as writer:
         writer.give(frame)
         _describe(work, frame.lazy)
     return {"": frame.height}

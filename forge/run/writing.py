@@ -1,13 +1,20 @@
-"""Write a table in a thread of its own, beside the work that makes its rows or looks at them."""
+"""Write a table in a thread of its own, beside the work that makes its rows or looks at them.
+
+Where a step changes nothing of a large table, its input's file is its table: the same rows are the same bytes.
+"""
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
-from forge.plugin.table import write_parts
+from forge.plugin.table import BATCH, MAPPED_FROM, TABLE, read_rows, write_parts
+from forge.run.tables import count_rows, spans_of
+from forge.store.disk import NO_LINKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,18 +26,22 @@ if TYPE_CHECKING:
 
 _PATIENCE = 0.2
 """Seconds between two looks at whether the thread that writes still lives."""
+_LOOK = 4 * BATCH
+"""Rows that are compared at once: those of a table that changed differ among the first of them, as a rule."""
 
 
 class TableWriter(threading.Thread):
     """Write the frames of one *schema* that it is given as the table of *folder*.
 
-    The end of the ``with`` block waits for the last of them, and raises what went wrong.
+    *source* is the folder of the table that they are made of, where there is one alone. The end of the ``with`` block
+    waits for the last of them, and raises what went wrong.
     """
 
-    def __init__(self, schema: pl.Schema, folder: Path) -> None:
+    def __init__(self, schema: pl.Schema, folder: Path, source: Path | None = None) -> None:
         super().__init__(name="table")
         self._schema = schema
         self._folder = folder
+        self._source = source
         self._waiting: queue.Queue[pl.DataFrame | None] = queue.Queue(1)
         self._failure: BaseException | None = None
 
@@ -55,10 +66,77 @@ class TableWriter(threading.Thread):
     def run(self) -> None:
         """Write until None comes."""
         try:
-            write_parts(self._given(), self._schema, self._folder)
+            if self._source is not None and _may_stay(self._source, self._schema):
+                _write_or_keep(self._given(), self._schema, self._folder, self._source)
+            else:
+                write_parts(self._given(), self._schema, self._folder)
         except BaseException as failure:  # noqa: BLE001  # a panic in Polars too; raised where the frames come from
             self._failure = failure
 
     def _given(self) -> Iterator[pl.DataFrame]:
         while (frame := self._waiting.get()) is not None:
             yield frame
+
+
+def _may_stay(source: Path, schema: pl.Schema) -> bool:
+    """Say whether a table is worth comparing with *source*, and equal rows of both are equal bytes."""
+    import polars as pl
+
+    path = source / TABLE
+    return (
+        path.stat().st_size >= MAPPED_FROM
+        and list(pl.read_ipc_schema(path).items()) == list(schema.items())
+        and all(map(_is_exact, schema.values()))
+    )
+
+
+def _is_exact(kind: Any) -> bool:
+    """Say whether equal values of a type are the same bytes: 0.0 equals -0.0, categories have an order of their own."""
+    import polars as pl
+
+    if isinstance(kind, pl.Struct):
+        return all(_is_exact(field.dtype) for field in kind.fields)
+    if isinstance(kind, pl.List | pl.Array):
+        return _is_exact(kind.inner)
+    return bool(kind.is_integer() or kind.is_temporal() or kind in (pl.String, pl.Boolean, pl.Binary))
+
+
+def _write_or_keep(parts: Iterator[pl.DataFrame], schema: pl.Schema, folder: Path, source: Path) -> None:
+    """Make *folder* a table of the rows of *parts*: the file of *source* if they are its rows.
+
+    Nothing is written as long as they are; from the first row on that is another one all are.
+    """
+    same = 0
+    for part in parts:
+        if not _stands(part, source, same):
+            write_parts(chain(_first_of(source, same), [part], parts), schema, folder)
+            return
+        same += part.height
+    if same != count_rows(source) or not _linked(source, folder):
+        write_parts(_first_of(source, same), schema, folder)
+
+
+def _stands(part: pl.DataFrame, source: Path, first: int) -> bool:
+    """Say whether *source* has the rows of *part*, from its row *first* on."""
+    return all(
+        rows.equals(read_rows(source, first + start, rows.height).collect())
+        for start in range(0, part.height, _LOOK)
+        if (rows := part.slice(start, _LOOK)).height
+    )
+
+
+def _first_of(source: Path, rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the first *rows* of a table."""
+    for start, count in spans_of(rows, (source / TABLE).stat().st_size) if rows else ():
+        yield read_rows(source, start, min(count, rows - start)).collect()
+
+
+def _linked(source: Path, folder: Path) -> bool:
+    """Give the file of *source* a second name in *folder*, and say whether its disk can."""
+    try:
+        os.link(os.path.realpath(source / TABLE), folder / TABLE)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return False
+    return True

@@ -22,7 +22,19 @@ import attrs
 from forge.core.artifact import Member, Tree, name_fault
 from forge.core.digest import canonical, digest_bytes, digest_file
 from forge.core.errors import StepError, StoreError
-from forge.store.disk import NO_LINKS, created, is_sound, join, named_errors, reads, remove, size_at, sync, unique
+from forge.store.disk import (
+    NO_LINKS,
+    created,
+    is_one_file,
+    is_sound,
+    join,
+    named_errors,
+    reads,
+    remove,
+    size_at,
+    sync,
+    unique,
+)
 from forge.store.folders import settle
 from forge.store.signatures import signature
 from forge.store.used import shared, touch
@@ -131,9 +143,11 @@ class Store:
             os.makedirs(os.path.dirname(target), exist_ok=True)  # another process may be as far
             self._publish(path, target, size)
         except FileExistsError:
-            if is_sound(target, size) and touch(self.root, Path(target)):
-                os.unlink(path)
-                join(Path(target), Path(path))
+            same = is_one_file(path, target)  # an input's file, which was just hashed by its other name
+            if (same or is_sound(target, size)) and touch(self.root, Path(target)):
+                if not same:
+                    os.unlink(path)
+                    join(Path(target), Path(path))
             else:  # what lies there is damaged
                 second = f"{path}.{unique()}"
                 os.link(path, second)

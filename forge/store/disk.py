@@ -126,6 +126,14 @@ def size_at(path: Path | str) -> int | None:
         return None
 
 
+def is_one_file(path: str, other: str) -> bool:
+    """Say whether two names are those of one file."""
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False
+
+
 def created(path: str) -> BinaryIO:
     """Open a new file for writing, in a folder that is made where it is not there."""
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from forge_files.kinds import INTEGER, Kind, conform, data_type, holds, is_open, is_plain, learn, learn_long
+from forge_files.kinds import INTEGER, NULL, Kind, conform, data_type, holds, is_open, is_plain, learn, learn_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _BATCH = 65_536  # records that are kept as Python objects
 
 
+class Unsettled(Exception):
+    """Say that rows can't be given before all are read: the type of a column is not known."""
+
+
 @attrs.define
 class Gathering:
     """Take records one by one and give frames at the end, when the type of every column is known."""
@@ -24,6 +28,7 @@ class Gathering:
     kinds: dict[str, Kind] = attrs.Factory(dict)
     waiting: list[dict[str, Any]] = attrs.Factory(list)
     frames: list[tuple[pl.DataFrame, dict[str, Kind]]] = attrs.Factory(list)
+    given: dict[str, Kind] = attrs.Factory(dict)
 
     def add(self, row: dict[str, Any]) -> None:
         """Take one row that `examine` has passed."""
@@ -54,20 +59,41 @@ class Gathering:
         self.frames += fork.frames
         self.waiting += fork.waiting
 
+    def flow(self) -> Iterator[pl.DataFrame]:
+        """Yield and forget the frames so far, for as long as the kinds of all columns stay what they were at first.
+
+        Raises Unsettled where they don't, or may not: nothing but null was met.
+        """
+        self.settle()
+        if not self.frames:
+            return
+        if not self.given:
+            if any(is_open(kind) or holds(kind, NULL) for kind in self.kinds.values()):
+                raise Unsettled("a column has no value in the first records")
+            self.given = copy.deepcopy(self.kinds)
+        if self.given != self.kinds:
+            changed = next(name for name, kind in self.kinds.items() if self.given.get(name) != kind)
+            raise Unsettled(f"column `{changed}` holds more than its first values tell")
+        frames, self.frames = self.frames, []
+        yield from (self._whole(*each) for each in frames)
+
     def result(self) -> Iterator[pl.DataFrame]:
         """Yield the frames, all with the same columns."""
+        self.settle()
+        yield from (self._whole(*each) for each in self.frames)
+
+    def _whole(self, frame: pl.DataFrame, kinds: dict[str, Kind]) -> pl.DataFrame:
+        """Return *frame*, made when the columns had *kinds*, with all columns and the types that they have now."""
         import polars as pl
 
-        self.settle()
-        for frame, kinds in self.frames:
-            columns = {}  # by name, for Polars gives a series without one a name of its own
-            for name, kind in self.kinds.items():
-                if kinds.get(name) == kind and not is_open(kind):
-                    columns[name] = frame[name]
-                else:  # a later batch held values of another kind, or none told the fields of objects
-                    values = frame[name].to_list() if name in frame.columns else [None] * frame.height
-                    columns[name] = _series(name, values, kind)
-            yield pl.DataFrame(columns)
+        columns = {}  # by name, for Polars gives a series without one a name of its own
+        for name, kind in self.kinds.items():
+            if kinds.get(name) == kind and not is_open(kind):
+                columns[name] = frame[name]
+            else:  # a later batch held values of another kind, or none told the fields of objects
+                values = frame[name].to_list() if name in frame.columns else [None] * frame.height
+                columns[name] = _series(name, values, kind)
+        return pl.DataFrame(columns)
 
     def settle(self) -> None:
         """Make a frame of the rows that are kept as Python objects, once there is a column that they may have."""

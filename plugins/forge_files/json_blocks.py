@@ -9,6 +9,7 @@ here. Whatever is refused is read record by record, and tells what the columns o
 from __future__ import annotations
 
 import copy
+import os
 from typing import TYPE_CHECKING, Any
 
 import forge
@@ -26,6 +27,9 @@ WORTH = 4 << 20
 
 _FIRST = 1 << 18
 """Bytes of the first block: it is read record by record, for nothing is known yet."""
+
+_LOOK = 16 << 10
+"""Bytes that are looked at for a line's end at once."""
 
 _BLOCK = 4 << 20
 """Bytes of every other block: small enough that its memory is used again, large enough for a thread's while."""
@@ -51,9 +55,16 @@ def blocks(
     *known* says what kind the fields of records were so far; it is asked anew for each block.
     """
     with path.open("rb") as stream:
-        yield _lines(stream, _FIRST), None
-        rest = ((block, copy.deepcopy(known())) for block in iter(lambda: _lines(stream, _BLOCK), b""))
-        yield from forge.ahead(lambda each: (each[0], rows_of(*each)), rest, threads)
+        descriptor = stream.fileno()
+        start = _end_of_line(descriptor, _FIRST)
+        yield _between(descriptor, 0, start), None
+
+        def read(each: tuple[int, int, dict[str, Kind]]) -> tuple[bytes, pl.DataFrame | None]:
+            block = _between(descriptor, *each[:2])
+            return block, rows_of(block, each[2])
+
+        rest = ((*span, copy.deepcopy(dict(known()))) for span in _spans(descriptor, start))
+        yield from forge.ahead(read, rest, threads)
 
 
 def decode_block(block: bytes) -> str:
@@ -61,9 +72,9 @@ def decode_block(block: bytes) -> str:
     try:
         text = block.decode()
     except UnicodeDecodeError:
-        raise NotInBlocks from None
+        raise NotInBlocks("not all bytes are UTF-8") from None
     if "\0" in text:
-        raise NotInBlocks
+        raise NotInBlocks("there is a NUL")
     return text
 
 
@@ -114,7 +125,28 @@ def _type(kind: Kind) -> Any:
     return scalars[kind]
 
 
-def _lines(stream: Any, size: int) -> bytes:
-    """Return some *size* bytes, up to the end of a line."""
-    block: bytes = stream.read(size)
-    return block + stream.readline() if block else block
+def _spans(descriptor: int, start: int) -> Iterator[tuple[int, int]]:
+    """Yield where blocks of whole lines begin and end in a file, from *start* on."""
+    size = os.fstat(descriptor).st_size
+    while start < size:
+        end = _end_of_line(descriptor, start + _BLOCK)
+        yield start, end
+        start = end
+
+
+def _end_of_line(descriptor: int, start: int) -> int:
+    """Return where in a file the line ends in which *start* is, or the file."""
+    while part := os.pread(descriptor, _LOOK, start):
+        if (found := part.find(b"\n")) >= 0:
+            return start + found + 1
+        start += len(part)
+    return min(start, os.fstat(descriptor).st_size)
+
+
+def _between(descriptor: int, start: int, end: int) -> bytes:
+    """Return a file's bytes from *start* to *end*, or to where it ends meanwhile."""
+    parts = []
+    while start < end and (part := os.pread(descriptor, end - start, start)):
+        parts.append(part)
+        start += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 import forge
 from forge_files.columns import MISSING, ColumnMap, find, is_optional, missing, paths_in, placed, plain
+from forge_files.gathering import Gathering, Unsettled
 from forge_files.json_blocks import NotInBlocks, blocks, decode_block, is_worth
 from forge_files.json_text import JsonReader, NotFinite
 from forge_files.reading import Broken, count_lines, decode, lines_of
@@ -149,12 +150,34 @@ class FilesJsonl(TableSource):
         """Return what a worker may load while the build still looks at the files."""
         return ("pyarrow.json",) if any(is_worth(file.path, self.encoding) for file in self.path) else ()
 
+    def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject | forge.Restart]:
+        """Yield rejects and rows in the order of the files, of large files while they are read."""
+        if self.path and all(is_worth(file.path, self.encoding) for file in self.path):
+            try:
+                yield from self._flowing(run)
+            except (NotInBlocks, Unsettled) as reason:
+                yield forge.Restart(str(reason))
+            else:
+                return
+        yield from super().read(run)
+
+    def _flowing(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
+        """Read large files as `read` does and give what each block holds; raises NotInBlocks and Unsettled."""
+        reading = Reading(Gathering(), self.mapping())
+        for done, file in enumerate(self.path, start=1):
+            for rejects in self._blocks(file, reading, run.threads):
+                yield from rejects
+                yield from reading.gathering.flow()
+            reading.mapping.close(file.name)
+            run.progress(done, len(self.path))
+        yield from self.rest(reading, run)
+
     def read_file(self, file: forge.File, reading: Reading, run: forge.Run) -> Iterator[forge.Reject]:
         """Read one file, a large one in blocks of lines; raises Broken."""
         if is_worth(file.path, self.encoding):
             trial = Reading(reading.gathering.fork(), copy.deepcopy(reading.mapping))
             try:
-                rejects = list(self._blocks(file, trial, run.threads))
+                rejects = list(chain.from_iterable(self._blocks(file, trial, run.threads)))
             except NotInBlocks:
                 pass
             else:
@@ -164,8 +187,11 @@ class FilesJsonl(TableSource):
                 return
         yield from super().read_file(file, reading, run)
 
-    def _blocks(self, file: forge.File, reading: Reading, threads: int) -> Iterator[forge.Reject]:
-        """Read a file as `read_file` does; raises NotInBlocks where its bytes must be looked at as a whole."""
+    def _blocks(self, file: forge.File, reading: Reading, threads: int) -> Iterator[list[forge.Reject]]:
+        """Read a file as `read_file` does and yield the rejects of each block.
+
+        Raises NotInBlocks where its bytes must be looked at as a whole.
+        """
         fields: dict[str, Kind] = {}
         reading.fields = fields
         found, before = False, 0
@@ -173,14 +199,15 @@ class FilesJsonl(TableSource):
             if rows is not None:
                 reading.gathering.take(self._columns(rows, reading.mapping, file.name, before))
                 before += rows.height
+                yield []
                 continue
             text = decode_block(block)
-            for reject in self.read_text(text, file.name, reading, before):
-                found = True
-                yield reject
+            rejects = list(self.read_text(text, file.name, reading, before))
+            found = found or bool(rejects)
             before += count_lines(text)
+            yield rejects
         if not (found or fields):
-            raise NotInBlocks
+            raise NotInBlocks(f"`{file.name}` holds no records")
 
     def _columns(self, records: pl.DataFrame, mapping: ColumnMap, file: str, before: int) -> pl.DataFrame:
         """Return rows of *records* as `read_text` makes them, *before* lines stand before the first in the file."""

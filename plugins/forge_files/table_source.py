@@ -53,7 +53,7 @@ class TableSource(abc.ABC):
     index_column: str | None = attrs.field(default=None, validator=optional(_named))
     most_rejects: float = forge.most_rejects()
 
-    def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject]:
+    def read(self, run: forge.Run) -> Iterator[pl.DataFrame | forge.Reject | forge.Restart]:
         """Yield the rejects as they are met, then the rows, in the order of the files."""
         reading = Reading(Gathering(), self.mapping())
         for done, file in enumerate(self.path, start=1):
@@ -63,6 +63,10 @@ class TableSource(abc.ABC):
                 yield forge.Reject(file.name, broken.reason, excerpt=broken.excerpt)
             reading.mapping.close(file.name)
             run.progress(done, len(self.path))
+        yield from self.rest(reading, run)
+
+    def rest(self, reading: Reading, run: forge.Run) -> Iterator[pl.DataFrame]:
+        """Yield the rows that were not given yet, once all files are read; raises StepError for a column of none."""
         reading.mapping.check()
         for warning in reading.mapping.warnings():
             run.warn(warning)
