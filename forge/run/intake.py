@@ -120,7 +120,10 @@ def _write(frames: Iterator[pl.DataFrame | Restart], folder: Path) -> tuple[str,
     (folder / TABLE).unlink()
     if before is None:
         return _write(frames, folder)
-    joined = _joined(_standing(chain([before, other], frames)))
+    standing = _standing(chain([before, other], frames))
+    if not standing:
+        return ()
+    joined = _joined(standing)
     write_parts(iter([joined]), joined.schema, folder)
     return tuple(joined.columns)
 

@@ -33,8 +33,8 @@ class Ledger:
 
     *make_scratch* makes the action's scratch folder, once it is asked for; *send* takes events as JSON values; *beat*
     shows that the worker is alive; *seen* is what the build found in files outside the store, by path. ``brought``
-    holds digest and signature of files that were put into the artifact as they are; *leave* says when to leave off.
-    What one that is a *part* warns of stands in the log once it is added to the whole.
+    holds digest and signature of files that were put into the artifact as they are, ``kept`` of those of an input;
+    *leave* says when to leave off. What one that is a *part* warns of stands in the log once it is added to the whole.
     """
 
     make_scratch: Callable[[], Path]
@@ -43,6 +43,7 @@ class Ledger:
     beat: Callable[[], None]
     seen: dict[str, Seen] = attrs.Factory(dict)
     brought: dict[str, tuple[str, tuple[int, ...]]] = attrs.Factory(dict)
+    kept: dict[str, tuple[str, tuple[int, ...]]] = attrs.Factory(dict)
     drops: dict[str, int] = attrs.Factory(dict)
     tallies: dict[str, int] = attrs.Factory(dict)
     examples: dict[str, list[str]] = attrs.Factory(dict)
@@ -118,6 +119,10 @@ class Ledger:
         if info.st_nlink > 1 and is_same(seen.signature, info):
             self.seen[str(file.path)] = seen = attrs.evolve(seen, signature=signature(info))
         self.brought[str(target)] = seen.digest, signature(info)
+
+    def keep(self, target: Path, digest: str) -> None:
+        """Remember that *target* is a file of an input, of this *digest*."""
+        self.kept[str(target)] = digest, signature(os.stat(target))
 
     def measure(self, **figures: float) -> None:
         """Keep for the record what differs from machine to machine."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
@@ -34,7 +34,7 @@ from forge.run.tables import (
 from forge.run.writing import TableWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     import polars as pl
 
@@ -130,10 +130,9 @@ def _transform(work: Work) -> dict[str, int]:
     return _table(work, settle(made, work.rows_in, work.ledger, work.job.use, joined), _only(work))
 
 
-def _only(work: Work) -> Path | None:
-    """Return the folder of the step's input where it has one alone."""
-    folders = [artifact.path for artifact in work.inputs.values()]
-    return folders[0] if len(folders) == 1 else None
+def _only(work: Work) -> Artifact | None:
+    """Return the step's input where it has one alone."""
+    return next(iter(work.inputs.values())) if len(work.inputs) == 1 else None
 
 
 def _merge(work: Work) -> dict[str, int]:
@@ -152,7 +151,7 @@ def _merge(work: Work) -> dict[str, int]:
 
 
 def _in_parts(
-    work: Work, made: Iterable[tuple[pl.LazyFrame | None, Any]], source: Path | None = None
+    work: Work, made: Iterable[tuple[pl.LazyFrame | None, Any]], source: Artifact | None = None
 ) -> dict[str, int]:
     """Write a table while its parts are made of the table *source*, each given with the rows that it is made of."""
     parts = ((source, lazy_of(work.job, part)) for source, part in made)
@@ -160,7 +159,7 @@ def _in_parts(
     first = next(settled, None)
     if first is None:
         return {"": 0}
-    with TableWriter(first.schema, work.out, source) as writer:
+    with _writer(work, first.schema, source) as writer:
         rows = 0
         for frame in chain([first], settled):
             if frame.schema != first.schema:
@@ -311,14 +310,23 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _table(work: Work, frame: pl.DataFrame, source: Path | None = None) -> dict[str, int]:
+def _table(work: Work, frame: pl.DataFrame, source: Artifact | None = None) -> dict[str, int]:
     """Write the rows of *frame*, made of the table *source*, and describe them."""
     if frame.height == 0:
         return {"": 0}
-    with TableWriter(frame.schema, work.out, source) as writer:
+    with _writer(work, frame.schema, source) as writer:
         writer.give(frame)
         _describe(work, frame.lazy)
     return {"": frame.height}
+
+
+@contextmanager
+def _writer(work: Work, schema: pl.Schema, source: Artifact | None) -> Iterator[TableWriter]:
+    """Give what writes the step's table, made of that of *source*; one that is the same file is not hashed again."""
+    with TableWriter(schema, work.out, source.path if source else None) as writer:
+        yield writer
+    if source is not None and writer.kept:
+        work.ledger.keep(work.out / TABLE, work.trees[source.name].members[TABLE].digest)
 
 
 def _describe(work: Work, rows: Callable[[], pl.LazyFrame]) -> None:

@@ -192,7 +192,7 @@ class Worker:
                     forget_pieces(store, wall)
                 raise
             durable = is_worth_syncing(time.monotonic() - begun, lambda: size_below(out))
-            tree = store.add_tree(out, durable=durable, known=ledger.brought if unchanged else None)
+            tree = store.add_tree(out, durable=durable, known=ledger.kept | (ledger.brought if unchanged else {}))
             record = Record(
                 key=job.key,
                 step=job.step,

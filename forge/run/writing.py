@@ -34,7 +34,7 @@ class TableWriter(threading.Thread):
     """Write the frames of one *schema* that it is given as the table of *folder*.
 
     *source* is the folder of the table that they are made of, where there is one alone. The end of the ``with`` block
-    waits for the last of them, and raises what went wrong.
+    waits for the last of them, and raises what went wrong; ``kept`` says then whether the file is that of *source*.
     """
 
     def __init__(self, schema: pl.Schema, folder: Path, source: Path | None = None) -> None:
@@ -42,6 +42,7 @@ class TableWriter(threading.Thread):
         self._schema = schema
         self._folder = folder
         self._source = source
+        self.kept = False
         self._waiting: queue.Queue[pl.DataFrame | None] = queue.Queue(1)
         self._failure: BaseException | None = None
 
@@ -67,7 +68,7 @@ class TableWriter(threading.Thread):
         """Write until None comes."""
         try:
             if self._source is not None and _may_stay(self._source, self._schema):
-                _write_or_keep(self._given(), self._schema, self._folder, self._source)
+                self.kept = _write_or_keep(self._given(), self._schema, self._folder, self._source)
             else:
                 write_parts(self._given(), self._schema, self._folder)
         except BaseException as failure:  # noqa: BLE001  # a panic in Polars too; raised where the frames come from
@@ -98,11 +99,11 @@ def _is_exact(kind: Any) -> bool:
         return all(_is_exact(field.dtype) for field in kind.fields)
     if isinstance(kind, pl.List | pl.Array):
         return _is_exact(kind.inner)
-    return bool(kind.is_integer() or kind.is_temporal() or kind in (pl.String, pl.Boolean, pl.Binary))
+    return bool(kind.is_integer() or kind.is_temporal() or kind in (pl.String, pl.Boolean, pl.Binary, pl.Null))
 
 
-def _write_or_keep(parts: Iterator[pl.DataFrame], schema: pl.Schema, folder: Path, source: Path) -> None:
-    """Make *folder* a table of the rows of *parts*: the file of *source* if they are its rows.
+def _write_or_keep(parts: Iterator[pl.DataFrame], schema: pl.Schema, folder: Path, source: Path) -> bool:
+    """Make *folder* a table of the rows of *parts*, and say whether it is the file of *source*: they are its rows.
 
     Nothing is written as long as they are; from the first row on that is another one all are.
     """
@@ -110,10 +111,12 @@ def _write_or_keep(parts: Iterator[pl.DataFrame], schema: pl.Schema, folder: Pat
     for part in parts:
         if not _stands(part, source, same):
             write_parts(chain(_first_of(source, same), [part], parts), schema, folder)
-            return
+            return False
         same += part.height
-    if same != count_rows(source) or not _linked(source, folder):
-        write_parts(_first_of(source, same), schema, folder)
+    if same == count_rows(source) and _linked(source, folder):
+        return True
+    write_parts(_first_of(source, same), schema, folder)
+    return False
 
 
 def _stands(part: pl.DataFrame, source: Path, first: int) -> bool:

@@ -109,7 +109,8 @@ def _objects(block: bytes) -> int:
     """
     if not block.startswith(b"{") or b"\r" in block or not block.endswith((b"}", b"}\n")):
         return 0
-    lines = block.count(b"\n") + (not block.endswith(b"\n"))
+    ends = len(block) - len(block.replace(b"\n", b""))  # finds them word by word, where `count` looks at each byte
+    lines = ends + (not block.endswith(b"\n"))
     return lines if block.count(b"}\n{") == lines - 1 else 0
 
 

@@ -112,6 +112,47 @@ def test_lines_of_known_columns_are_read_by_arrow_and_others_are_not(tmp_path, m
     assert any(b'"id": 200' in block for block in careful)
 
 
+def lines(count, more=""):
+    return "".join(f'{{"id": {number}, "text": "第{number}行"}}\n' for number in range(count)) + more
+
+
+def items(path):
+    return FilesJsonl(path=forge.Files("data", (forge.File(path.name, path),))).read(forge.LocalRun(path.parent))
+
+
+def test_rows_are_given_while_the_file_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(lines(3000))
+    in_blocks(monkeypatch, 1000)
+    read = []
+    between = json_blocks._between
+    monkeypatch.setattr(json_blocks, "_between", lambda *span: read.append(span) or between(*span))
+    found = items(path)
+    assert 0 < sum(next(found).height for _ in range(3)) < 300
+    assert len(read) < 10
+    assert path.stat().st_size / 1000 > 50
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ('{"id": 7, "text": 8}\n', "column `text` holds more than its first values tell"),
+        ('{"id": 7, "more": "x"}\n', "column `more` holds more than its first values tell"),
+        ('{"id": 7, "text": "\0"}\n', "there is a NUL"),
+    ],
+)
+def test_a_source_begins_again_where_later_lines_tell_more(more, reason, tmp_path, monkeypatch):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(lines(300, more) + lines(100))
+    careful = read([path], {})
+    in_blocks(monkeypatch, 1000)
+    found = list(items(path))
+    (place,) = (at for at, item in enumerate(found) if isinstance(item, forge.Restart))
+    assert found[place].reason == reason
+    assert sum(item.height for item in found[:place]) > 200
+    assert read([path], {}) == careful
+
+
 @pytest.mark.parametrize("value", ["%s", '{"a": %s}', "[%s]"])
 def test_long_numbers_that_arrow_has_read_lose_no_digit_beside_fractions(tmp_path, monkeypatch, value):
     numbers = ["1"] * 100 + [str(2**60 + 1)] * 100 + ["0.5", "1"]

@@ -96,6 +96,38 @@ def test_records_without_a_field_are_no_rows(tmp_path, ledger):
     assert 0 == take_in([[{}, {}]], tmp_path / "none", ledger).rows
 
 
+OTHER = pl.DataFrame({"id": [1, 2]})
+STRANGE = forge.Reject("a.json", "not a word", 3)
+BEGUN_AGAIN = {
+    "before anything": [forge.Restart("no")],
+    "after rows alike": [STRANGE, ROWS, ROWS, forge.Restart("no")],
+    "after rows of other columns": [ROWS, OTHER, STRANGE, forge.Restart("no")],
+    "after records without a field": [[{}, {}], ROWS, forge.Restart("no")],
+    "twice": [ROWS, forge.Restart("no"), ROWS, OTHER, forge.Restart("no")],
+}
+
+
+@pytest.mark.parametrize("before", BEGUN_AGAIN)
+@pytest.mark.parametrize("after", [[], [ROWS], [OTHER, STRANGE], [ROWS, OTHER, ROWS]])
+def test_what_stands_before_a_restart_was_never_there(tmp_path, before, after):
+    def ledger():
+        return Ledger(tmp_path, 2, lambda _: None, lambda: None)
+
+    plain, begun_again, joined = ledger(), ledger(), ledger()
+    wanted = take_in(after, tmp_path / "plain", plain)
+    found = take_in([*BEGUN_AGAIN[before], *after], tmp_path / "out", begun_again)
+    assert (wanted.rows, wanted.columns, wanted.rejects) == (found.rows, found.columns, found.rejects)
+    frame, rejects = collect_batches([*BEGUN_AGAIN[before], *after], joined)
+    assert wanted.rejects == rejects
+    assert plain.counted() == begun_again.counted() == joined.counted()
+    if wanted.rows:
+        assert (tmp_path / "plain" / TABLE).read_bytes() == (tmp_path / "out" / TABLE).read_bytes()
+        assert frame.equals(read_rows(tmp_path / "out").collect())
+    else:
+        assert not (tmp_path / "out" / TABLE).exists()
+        assert frame.is_empty()
+
+
 def test_halves_of_characters_in_what_a_reject_shows_can_be_kept(tmp_path, ledger):
     take_in([ROWS, forge.Reject("\udcff.json", "not a word", 1, "\ud800")], tmp_path, ledger)
     json.dumps(ledger.examples, ensure_ascii=False).encode()
