@@ -65,7 +65,7 @@ def in_blocks(monkeypatch, size):
     monkeypatch.setattr(json_blocks, "_BLOCK", size)
 
 
-@example(tables=[["{}"], ['{"yes": false}', "{}"]], splice=(0, b""), columns={}, where=False, size=1, threads=1)
+@example(tables=[["{}"], ['{"yes": false}', "{}"]], splice=(0, b""), columns={}, where=False, size=1, long=0, threads=1)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     tables=st.lists(st.lists(LINES, min_size=1, max_size=12), min_size=1, max_size=2),
@@ -73,9 +73,10 @@ def in_blocks(monkeypatch, size):
     columns=st.sampled_from(COLUMNS),
     where=st.booleans(),
     size=st.integers(1, 120),
+    long=st.sampled_from([0, 1 << 20]),
     threads=st.integers(1, 3),
 )
-def test_blocks_give_what_the_careful_way_gives(tables, splice, columns, where, size, threads, tmp_path):
+def test_blocks_give_what_the_careful_way_gives(tables, splice, columns, where, size, long, threads, tmp_path):
     paths = []
     for number, lines in enumerate(tables):
         data = "\n".join(lines).encode()
@@ -87,6 +88,7 @@ def test_blocks_give_what_the_careful_way_gives(tables, splice, columns, where, 
     careful = read(paths, parameters)
     with pytest.MonkeyPatch.context() as patch:
         in_blocks(patch, size)
+        patch.setattr(json_blocks, "_LONG", long)
         assert read(paths, parameters, threads) == careful
 
 
