@@ -51,7 +51,7 @@ def write_files(folder: Path) -> None:
     """Write random walks in the shape of plant exports."""
     import numpy as np
 
-    folder.mkdir()
+    folder.mkdir(parents=True)
     random = np.random.default_rng(1)
     stamps = np.datetime64("2024-01-01T00:00:00") + np.arange(POINTS) * np.timedelta64(5, "m")
     front = [f"{index},{str(stamp).replace('T', ' ')}," for index, stamp in enumerate(stamps)]
