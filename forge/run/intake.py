@@ -110,22 +110,21 @@ def _write(frames: Iterator[pl.DataFrame | Restart], folder: Path) -> tuple[str,
     """Make *folder* a table of *frames*, without those before a restart, and return its columns, none without rows."""
     import polars as pl
 
-    first = next((frame for frame in frames if isinstance(frame, pl.DataFrame)), None)
-    if first is None:
-        return ()
-    other = _write_alike(first, frames, folder)
-    if other is None:
-        return tuple(first.columns)
-    before = read_rows(folder).collect() if isinstance(other, pl.DataFrame) else None
-    (folder / TABLE).unlink()
-    if before is None:
-        return _write(frames, folder)
-    standing = _standing(chain([before, other], frames))
-    if not standing:
-        return ()
-    joined = _joined(standing)
-    write_parts(iter([joined]), joined.schema, folder)
-    return tuple(joined.columns)
+    for first in frames:
+        if not isinstance(first, pl.DataFrame):
+            continue
+        other = _write_alike(first, frames, folder)
+        if other is None:
+            return tuple(first.columns)
+        standing = []
+        if isinstance(other, pl.DataFrame):
+            standing = _standing(chain([read_rows(folder).collect(), other], frames))
+        (folder / TABLE).unlink()
+        if standing:
+            joined = _joined(standing)
+            write_parts(iter([joined]), joined.schema, folder)
+            return tuple(joined.columns)
+    return ()
 
 
 def _write_alike(
