@@ -37,7 +37,7 @@ class Reject:
 
 @attrs.frozen
 class Restart:
-    """Take back all that a source yielded so far, rows and rejects: what it yields next are its rows from the first on.
+    """Take back all that a source yielded and counted so far: what it yields next are its rows from the first on.
 
     So a source can give rows while it reads on, and begin again, more carefully, where a later record shows that a
     column is of another type, or a file in another encoding, than the first ones told. ``reason`` stands in the log.

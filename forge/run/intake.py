@@ -54,6 +54,7 @@ class Intake:
                 self.ledger.log(f"read again from the first record on: {item.reason}")
                 self.rows, bare = 0, 0
                 self.rejects.clear()
+                self.ledger.forget()
                 yield item
                 continue
             frame = frame_of(item)
@@ -83,7 +84,8 @@ def frame_of(item: Any) -> pl.DataFrame:
     import polars as pl
 
     if not isinstance(item, pl.DataFrame | list):
-        raise StepError(f"a source yields frames, lists of dicts and rejects, not `{type(item).__name__}`")
+        found = f"the class `{item.__name__}`" if isinstance(item, type) else f"`{type(item).__name__}`"
+        raise StepError(f"a source yields frames, lists of dicts, rejects and restarts, not {found}")
     return pl.DataFrame(item, infer_schema_length=None) if isinstance(item, list) else item
 
 

@@ -120,6 +120,12 @@ class Ledger:
             self.seen[str(file.path)] = seen = attrs.evolve(seen, signature=signature(info))
         self.brought[str(target)] = seen.digest, signature(info)
 
+    def forget(self) -> None:
+        """Take back all that was counted; what was warned of has been shown."""
+        self.drops.clear()
+        self.tallies.clear()
+        self.examples.clear()
+
     def keep(self, target: Path, digest: str) -> None:
         """Remember that *target* is a file of an input, of this *digest*."""
         self.kept[str(target)] = digest, signature(os.stat(target))

@@ -146,6 +146,7 @@ def _read(instance: Any, ledger: Ledger) -> Shard | None:
             rejects.append(item)
         elif isinstance(item, Restart):
             frames, rejects = [], []
+            ledger.forget()
         else:
             frames.append(frame_of(item))
     if bare := sum(frame.height for frame in frames if not frame.width):

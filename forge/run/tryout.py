@@ -111,8 +111,12 @@ def _read(tried: Try) -> list[Notice]:
     count = 0
     items: Iterator[Any] = iter(instance.read(tried.ledger))
     for item in items:
+        if isinstance(item, Restart):
+            taken, count = [], 0
+            tried.ledger.forget()
+            continue
         taken.append(item)
-        count = 0 if isinstance(item, Restart) else count + (1 if isinstance(item, Reject) else len(item))
+        count += 1 if isinstance(item, Reject) else len(item)
         if count > tried.sample:
             whole = False
             break

@@ -25,9 +25,11 @@ VALUE = "value"
 """The column of a record that is not an object."""
 
 
-def _named(_instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+def _named(instance: TableSource, attribute: attrs.Attribute[str], value: str) -> None:
     if not value:
         raise ValueError(f"`{attribute.name}` must name a column")
+    if instance.file_column == instance.index_column:
+        raise ValueError(f"`file_column` and `index_column` both name the column `{value}`: give each its own")
 
 
 @attrs.define

@@ -550,3 +550,10 @@ def test_json_lines_that_are_plain_json_are_told_what_reads_them(forge_project, 
     if told:
         assert f"`a.jsonl` holds {told}, and no record a line" in planned.stderr
         assert '`use = "files.json"`' in planned.stderr
+
+
+def test_one_column_can_t_hold_both_a_row_s_file_and_its_number(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
+    path = forge.Files.match("a.jsonl", tmp_path)
+    with pytest.raises(ValueError, match="both name the column `f`"):
+        FilesJsonl(path=path, file_column="f", index_column="f")

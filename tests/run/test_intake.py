@@ -128,6 +128,25 @@ def test_what_stands_before_a_restart_was_never_there(tmp_path, before, after):
         assert frame.is_empty()
 
 
+def test_what_was_counted_before_a_restart_does_not_count(tmp_path, ledger):
+    def read():
+        ledger.drop("gone", 5, "an example")
+        ledger.tally("inside", 3)
+        yield ROWS
+        yield forge.Restart("no")
+        ledger.drop("gone", 2)
+        yield ROWS
+
+    take_in(read(), tmp_path, ledger)
+    assert ({"gone": 2}, {}, {"gone": []}) == (ledger.drops, ledger.tallies, ledger.examples)
+
+
+@pytest.mark.parametrize(("item", "named"), [(forge.Restart, "the class `Restart`"), (7, "`int`")])
+def test_what_a_source_may_not_yield_is_named(item, named, tmp_path, ledger):
+    with pytest.raises(StepError, match=f"rejects and restarts, not {named}"):
+        take_in([item], tmp_path, ledger)
+
+
 def test_halves_of_characters_in_what_a_reject_shows_can_be_kept(tmp_path, ledger):
     take_in([ROWS, forge.Reject("\udcff.json", "not a word", 1, "\ud800")], tmp_path, ledger)
     json.dumps(ledger.examples, ensure_ascii=False).encode()

@@ -104,7 +104,7 @@ def test_a_source_s_batches_are_joined_and_its_rejects_counted_with_their_places
 
 
 def test_a_source_that_yields_something_else_is_told_what_it_may_yield(ledger):
-    with pytest.raises(StepError, match="a source yields frames, lists of dicts and rejects, not `str`"):
+    with pytest.raises(StepError, match="a source yields frames, lists of dicts, rejects and restarts, not `str`"):
         collect_batches(["row"], ledger)
 
 
