@@ -20,6 +20,7 @@ _HOMES = {
     "StepError": "forge.core.errors",
     "File": "forge.core.files",
     "Files": "forge.core.files",
+    "read_between": "forge.core.files",
     "Artifact": "forge.plugin.context",
     "LocalRun": "forge.plugin.context",
     "Run": "forge.plugin.context",
@@ -71,6 +72,7 @@ __all__ = [
     "hookimpl",
     "kept",
     "most_rejects",
+    "read_between",
     "setting",
     "tally",
     "write_rows",
@@ -87,7 +89,7 @@ if TYPE_CHECKING:
         Refused,
         StepError,
     )
-    from forge.core.files import File, Files
+    from forge.core.files import File, Files, read_between
     from forge.plugin.context import Artifact, LocalRun, Run, drop, kept, tally
     from forge.plugin.hookspecs import hookimpl
     from forge.plugin.protocols import Chat, Evaluation, Finding, Notice, Reject, Reply, Request, Restart

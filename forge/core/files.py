@@ -79,6 +79,16 @@ class Files(Sequence[File]):
         return cls(pattern, tuple(File(n, Path(base, n)) for n in sorted(names)))
 
 
+def read_between(descriptor: int, start: int, end: int | None = None) -> bytes:
+    """Return an open file's bytes from *start* to *end*, or to where it ends, from whatever thread."""
+    end = os.fstat(descriptor).st_size if end is None else end
+    parts = []
+    while start < end and (part := os.pread(descriptor, end - start, start)):  # 2 GiB at a time is the kernel's most
+        parts.append(part)
+        start += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 def fixed_part(pattern: str) -> tuple[str, str]:
     """Part *pattern* into the folder that holds no wildcard and the rest."""
     parts = pattern.split("/")

@@ -113,21 +113,21 @@ def _fetch(work: Work) -> dict[str, int]:
 
 def _transform(work: Work) -> dict[str, int]:
     joined = join_tables({name: artifact.rows() for name, artifact in work.inputs.items()})
+    only = _only(work)
     if work.type.in_parts and len(spans := spans_of(work.rows_in or 0, _bytes_in(work.inputs.values()))) > 1:
-        inputs = work.inputs
         part = (
-            join_tables({name: scan_rows(artifact.path) for name, artifact in inputs.items()}).slice
-            if len(inputs) > 1
-            else partial(read_rows, next(iter(inputs.values())).path)
+            partial(read_rows, only.path)
+            if only is not None
+            else join_tables({name: scan_rows(artifact.path) for name, artifact in work.inputs.items()}).slice
         )
         parts = (part(*span) for span in spans)
-        return _in_parts(work, ((rows, work.instance.transform(rows)) for rows in parts), _only(work))
+        return _in_parts(work, ((rows, work.instance.transform(rows)) for rows in parts), only)
     made = (
         transform_rows(work.instance, joined, work.job, work.store)
         if work.type.rowwise
         else lazy_of(work.job, work.instance.transform(joined))
     )
-    return _table(work, settle(made, work.rows_in, work.ledger, work.job.use, joined), _only(work))
+    return _table(work, settle(made, work.rows_in, work.ledger, work.job.use, joined), only)
 
 
 def _only(work: Work) -> Artifact | None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+import forge
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -39,9 +41,9 @@ class Piece:
     def read(self) -> bytes:
         """Return the list as JSON, from whatever thread; nothing where the file ends before it meanwhile."""
         if self.whole:
-            return _between(self.descriptor, 0, None)
+            return forge.read_between(self.descriptor, 0, None)
         # its brackets are written over the bytes before and behind it: a copy of some megabytes costs more than reading
-        data = BytesIO(_between(self.descriptor, self.start - 1, None if self.end is None else self.end + 1))
+        data = BytesIO(forge.read_between(self.descriptor, self.start - 1, None if self.end is None else self.end + 1))
         with data.getbuffer() as view:
             view[:1] = b"["[: len(view)]
             if not self.last:
@@ -77,13 +79,3 @@ def _first(pattern: re.Pattern[bytes], descriptor: int, start: int) -> tuple[int
         if (found := pattern.search(data)) is not None:
             return start + found.start(), start + found.end()
     return None
-
-
-def _between(descriptor: int, start: int, end: int | None) -> bytes:
-    """Return a file's bytes from *start* to *end*, or to where it ends."""
-    end = os.fstat(descriptor).st_size if end is None else end
-    parts = []
-    while start < end and (part := os.pread(descriptor, end - start, start)):  # 2 GiB at a time is the kernel's most
-        parts.append(part)
-        start += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -60,10 +60,10 @@ def blocks(
     with path.open("rb") as stream:
         descriptor = stream.fileno()
         start = _end_of_line(descriptor, _FIRST)
-        yield _between(descriptor, 0, start), None
+        yield forge.read_between(descriptor, 0, start), None
 
         def read(each: tuple[int, int, dict[str, Kind]]) -> tuple[bytes, pl.DataFrame | None]:
-            block = _between(descriptor, *each[:2])
+            block = forge.read_between(descriptor, *each[:2])
             return block, rows_of(block, each[2])
 
         rest = ((*span, copy.deepcopy(dict(known()))) for span in _spans(descriptor, start))
@@ -152,12 +152,3 @@ def _end_of_line(descriptor: int, start: int) -> int:
             return start + found + 1
         start += len(part)
     return min(start, os.fstat(descriptor).st_size)
-
-
-def _between(descriptor: int, start: int, end: int) -> bytes:
-    """Return a file's bytes from *start* to *end*, or to where it ends meanwhile."""
-    parts = []
-    while start < end and (part := os.pread(descriptor, end - start, start)):
-        parts.append(part)
-        start += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

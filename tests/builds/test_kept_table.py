@@ -14,7 +14,7 @@ MANIFEST = """
     use = "text.length-band"
     from = "rows"
     column = "text"
-    least = {least}
+    least = 80
 
     [transforms.anonymous]
     use = "text.anonymise"
@@ -36,7 +36,7 @@ def project(forge_project):
     """Write a table of some 50 MB, more than a part, in which nothing is short, personal or there twice."""
     lines = (json.dumps({"id": number, "text": f"{number:x} " + "最近总是睡不好。" * 170}) for number in range(COUNT))
     forge_project.write("rows.jsonl", "\n".join(lines))
-    forge_project.manifest(MANIFEST.format(least=80))
+    forge_project.manifest(MANIFEST)
     return forge_project
 
 

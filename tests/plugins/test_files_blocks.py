@@ -127,8 +127,8 @@ def test_rows_are_given_while_the_file_is_read(tmp_path, monkeypatch):
     path.write_text(lines(3000))
     in_blocks(monkeypatch, 1000)
     read = []
-    between = json_blocks._between
-    monkeypatch.setattr(json_blocks, "_between", lambda *span: read.append(span) or between(*span))
+    between = forge.read_between
+    monkeypatch.setattr(json_blocks.forge, "read_between", lambda *span: read.append(span) or between(*span))
     found = items(path)
     assert 0 < sum(next(found).height for _ in range(3)) < 300
     assert len(read) < 10
