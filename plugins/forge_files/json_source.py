@@ -194,7 +194,7 @@ class FilesJsonl(TableSource):
         """
         fields: dict[str, Kind] = {}
         reading.fields = fields
-        found, before = False, 0
+        before = 0
         for block, rows in blocks(file.path, lambda: fields if reading.mapping.is_flat(fields) else {}, threads):
             if rows is not None:
                 reading.gathering.take(self._columns(rows, reading.mapping, file.name, before))
@@ -203,11 +203,10 @@ class FilesJsonl(TableSource):
                 continue
             text = decode_block(block)
             rejects = list(self.read_text(text, file.name, reading, before))
-            found = found or bool(rejects)
             before += count_lines(text)
             yield rejects
-        if not (found or fields):
-            raise NotInBlocks(f"`{file.name}` holds no records")
+        if not fields:  # what holds no object may be no text of lines at all
+            raise NotInBlocks(f"no line of `{file.name}` is an object")
 
     def _columns(self, records: pl.DataFrame, mapping: ColumnMap, file: str, before: int) -> pl.DataFrame:
         """Return rows of *records* as `read_text` makes them, *before* lines stand before the first in the file."""
