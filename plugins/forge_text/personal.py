@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from forge_text import personal_patterns as patterns
+from forge_text import personal_gates as gates
 from forge_text import personal_rules as rules
 from forge_text.normalise import UNEVEN, even_spaces
+from forge_text.personal_patterns import TRADITIONAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ PLACEHOLDERS = {kind: f"[{kind}]" for kind in (*EVERYWHERE, rules.BANK, rules.PA
 }
 
 _WIDE_TO_PLAIN = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | {"\u3000": " "}
-_PLAIN = _WIDE_TO_PLAIN | dict.fromkeys("‐‑‒–—―－−─", "-")
+_PLAIN = _WIDE_TO_PLAIN | dict.fromkeys("‐‑‒–—―－−─", "-") | TRADITIONAL
 _HAN_DIGITS = {
     character: str(value)
     for row in ("零一二三四五六七八九", "〇壹贰叁肆伍陆柒捌玖")
@@ -44,7 +45,7 @@ _HAN_DIGITS = {
 } | dict(zip("幺貳陸洞拐勾两", "1260792", strict=True))
 _AT = re.compile(r"\s*(?:[\[({【<]\s*(?:at|@|艾特)\s*[\])}】>]|艾特|圈a|小?老鼠|[_-]at[_-]|\sat\s|在|#|@)\s*")
 _DOT = re.compile(r"\s*(?:[\[({【<]\s*(?:dot|点|\.)\s*[\])}】>]|[_-]dot[_-]|\bdot\b|。|点|,|\.)\s*")
-_UNTIDY = f"{UNEVEN}|{patterns.WIDE}"
+_UNTIDY = f"{UNEVEN}|{gates.WIDE}"
 _PSEUDONYM = 5  # bytes: a million items share one with a chance under one half
 _CHINA_CODES = ("0086", "86")
 _MOBILE_DIGITS = 11
@@ -207,12 +208,12 @@ def suspects(texts: pl.Series) -> Iterator[tuple[int, str]]:
     import polars as pl
 
     text = pl.col("text")
-    positions = _holding(texts, patterns.WIDE)
+    positions = _holding(texts, gates.WIDE)
     if not len(positions):
         return
     chosen = texts.gather(positions)
     # one column each, since the columns of a selection are computed beside each other
-    each = chosen.to_frame("text").select(text.str.contains(p).alias(str(i)) for i, p in enumerate(patterns.NARROW))
+    each = chosen.to_frame("text").select(text.str.contains(p).alias(str(i)) for i, p in enumerate(gates.NARROW))
     likely = each.select(pl.any_horizontal(pl.all())).to_series()
     yield from zip(positions.filter(likely).to_list(), chosen.filter(likely).to_list(), strict=True)
 

@@ -1,60 +1,76 @@
-"""The regular expressions of `forge_text.personal`; they read shadows, in which full-width forms are ASCII already.
-
-``WIDE`` and ``NARROW`` are the exception: they read raw text, in Rust's dialect, and must match wherever a rule can.
-"""
+"""The regular expressions of `forge_text.personal_rules` but for accounts; they read shadows."""
 
 from __future__ import annotations
 
 import re
 
+TRADITIONAL = dict(
+    zip(
+        "號碼電話機聯絡繫郵證點維帳賬發給線撥訊紅書圍釘飛臉報鵝綠軟係這訂單運編學貨價萬塊熱寫貼網雲劃減後間衛戶員聲",
+        "号码电话机联络系邮证点维帐账发给线拨讯红书围钉飞脸报鹅绿软是这订单运编学货价万块热写贴网云划减后间卫户员声",
+        strict=True,
+    )
+)
+"""The characters of the rules' words that are written otherwise in traditional Chinese; Cantonese 係 says 是."""
+
 _GAP = r"[ \-._~/|*·•()\u200b\ufe0f\u20e3]{0,4}"  # between the groups of one number
 _COMMA_GAP = r"[ \-._~/|*·•…(),、。\u200b\ufe0f\u20e3]{0,4}"
 _SINGLE_GAP = r"[ \-._*/·\u200b\ufe0f\u20e3]{1,3}"  # between digits that stand one by one
-_UNIT = r"(?!\.[0-9])(?!\s*+(?:元|块|万|亿|人|次|字|年|分|条|件|%|美元|斤|公里|千米|米))"
+UNIT = r"(?!\.[0-9])(?!\s*+(?:元|块|万|亿|人|次|字|年|分|条|件|%|美元|斤|公里|千米|米))"
 _HAN = r"(?-i:[\u4e00-\u9fff])"
-_COUNTED = (
-    r"播放|点赞|访问|浏览|观看|点击|转发|评论|关注|参加|报名|以上|左右"  # what counts of people or times go on with
+_COUNTED = r"播放|点赞|访问|浏览|观看|点击|转发|评论|关注|参加|报名|以上|左右|历史"  # what counts go on with
+_NOUNS = (
+    "金币|积分|钻石|元宝|粉丝|用户|吨|秒|分钟|小时|字节|比特|日元|韩元|欧元|英镑|港币|人民币|光年|公顷|平方|立方|赫兹"
+    "|个(?!人)"
 )
-_MEASURE = (
-    r"(?!\.[0-9])(?!\s*+(?:元(?![旦宵])|块钱|万(?!一)|亿|%|美元|斤|公里|千米"
+MEASURE = (
+    rf"(?!\.[0-9])(?!\s*+(?:元(?![旦宵])|块钱|万(?!一)|亿|%|美元|斤|公里|千米|{_NOUNS}"
     rf"|(?:人|次|字|年|分|条|件|块|米)(?:{_COUNTED}|(?!{_HAN}))))"
 )
 """A unit after a number long enough for a telephone: 人 and the like are one only where no word begins with them."""
 _CHINA = rf"(?:\(?(?:\+|00)?86\)?{_GAP})?"
-_IS = r"(?:(?:就?是|为|叫|:|=|-{1,2}|→)\s*+){0,2}"
 
 # E-mail ------------------------------------------------------------------------------------------------------------
 _LATIN = r"A-Za-zÀ-ÖØ-öø-ÿ"
 _LOCAL = rf"[{_LATIN}0-9._%+-]{{1,64}}+"
 """What stands before the @, to RFC 5321 at most 64 characters: bounded and never given back, so that a long unbroken
 token costs what its length costs and not the square of that."""
-_TOP = r"(?:com|cn|net|org|edu|gov|io|me|top|xyz|cc|info|hk|tw|uk|us|de|jp)"
-_AT = r"(?:\s*+(?:[\[({【<]\s*+(?:at|AT|@|艾特)\s*+[\])}】>]|@|艾特|圈a|小老鼠|老鼠|#)\s*+)"
-_DOT = r"(?:\s*+(?:[\[({【<]\s*+(?:dot|DOT|点|\.)\s*+[\])}】>]|\.|。|点|\bdot\b|\bDOT\b|,(?=com|cn))\s*+)"
-_PROVIDER = r"(?:qq|QQ|163|126|139|gmail|Gmail|foxmail|outlook|hotmail|sina|sohu|yeah|yahoo|icloud)"
+TOP = r"(?:com|cn|net|org|edu|gov|io|me|top|xyz|cc|info|hk|tw|uk|us|de|jp)"
+ANIMALS = "🐶🐕🐭🐁🐀"  # pictures that stand for the @, which Chinese calls a mouse and others a dog
+_AT = rf"(?:\s*+(?:[\[({{【<]\s*+(?:(?i:at)|@|艾特)\s*+[\])}}】>]|@|艾特|爱特|圈a|小老鼠|老鼠|[{ANIMALS}]|#)\s*+)"
+_DOT = r"(?:\s*+(?:[\[({【<]\s*+(?:(?i:dot)|点|\.)\s*+[\])}】>]|\.|。|点|\b(?i:dot)\b|,(?=com|cn))\s*+)"
+_COUNTRY = rf"(?:{_DOT}(?:cn|hk|tw|uk|au|sg))?"  # behind a domain that could end before: .edu.cn
+SITE = re.compile(
+    r"(?:looks?|looking|looked|is|was|were|are|be|been|am|me|us|them|it|arrived?|works?|working|met|meet|shop|buy|bought|"
+    r"found|find|check|search|site|page|him|her|you|stay|start|end|and|or|available|hosted)\s+at\s",
+    re.IGNORECASE,
+)
+"""What begins ``look at example dot com``, which is a site and not an address."""
+PROVIDER = r"(?:qq|QQ|163|126|139|gmail|Gmail|foxmail|outlook|hotmail|sina|sohu|yeah|yahoo|icloud)"
 EMAILS = (
     re.compile(rf"{_LOCAL}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{{2,}}"),
-    re.compile(rf"{_LOCAL}{_AT}[A-Za-z0-9-]+(?:{_DOT}[A-Za-z0-9-]+)*?{_DOT}{_TOP}(?![A-Za-z0-9])"),
+    re.compile(rf"{_LOCAL}{_AT}[A-Za-z0-9-]+(?:{_DOT}[A-Za-z0-9-]+)*?{_DOT}{TOP}{_COUNTRY}(?![A-Za-z0-9])"),
     re.compile(
-        rf"{_LOCAL}\s++(?:at|AT|At)\s++[A-Za-z0-9-]+(?:\s*+(?:\.|\bdot\b|点)\s*+[A-Za-z0-9-]+)*?"
-        rf"\s++(?:dot|DOT|点)\s++{_TOP}(?![A-Za-z0-9])"
+        rf"{_LOCAL}\s++(?i:at)\s++[A-Za-z0-9-]+(?:\s*+(?:\.|\b(?i:dot)\b|点)\s*+[A-Za-z0-9-]+)*?"
+        rf"\s++(?:(?i:dot)|点)\s++{TOP}{_COUNTRY}(?![A-Za-z0-9])"
     ),
     re.compile(
         rf"(?:邮箱|邮件|e-?mail|E-?mail|EMAIL|mail)[^A-Za-z0-9。!?]{{0,6}}(?P<value>{_LOCAL}\s++(?:at|AT|At)\s++"
-        rf"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.{_TOP})(?![A-Za-z0-9])"
+        rf"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.{TOP})(?![A-Za-z0-9])"
     ),
     re.compile(
         rf"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9.+_-]{{0,63}}?(?:_at_|-at-|_AT_|-AT-)"
-        rf"[A-Za-z0-9]+(?:(?:_dot_|-dot-|_DOT_|-DOT-|\.)[A-Za-z0-9]+)*?(?:_dot_|-dot-|_DOT_|-DOT-|\.){_TOP}"
+        rf"[A-Za-z0-9]+(?:(?:_dot_|-dot-|_DOT_|-DOT-|\.)[A-Za-z0-9]+)*?(?:_dot_|-dot-|_DOT_|-DOT-|\.){TOP}"
         rf"(?![A-Za-z0-9])"
     ),
     re.compile(
         rf"(?:{_LOCAL}\s*+在\s*+|(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9._])[A-Za-z0-9._%+-]{{2,64}}+\s++(?:at|AT|At)\s++)"
-        rf"{_PROVIDER}{_DOT}{_TOP}(?![A-Za-z0-9])"
+        rf"{PROVIDER}{_DOT}{TOP}(?![A-Za-z0-9])"
     ),
     re.compile(rf"{_LOCAL}@(?:qq|QQ|163|126|139|gmail|foxmail|outlook|hotmail|sina|sohu|yeah)(?![A-Za-z0-9.])"),
 )
-EMAIL_WORDS = ("@", "at", "艾特", "圈a", "老鼠", "#", *(f"在{name}" for name in _PROVIDER[3:-1].lower().split("|")))
+_AT_PROVIDERS = tuple(f"在{name}" for name in PROVIDER[3:-1].lower().split("|"))
+EMAIL_WORDS = ("@", "at", "艾特", "爱特", "圈a", "老鼠", "#", *ANIMALS, *_AT_PROVIDERS)
 
 # Identity cards -----------------------------------------------------------------------------------------------------
 _CARD_GAP = r"[ \-.·_]{0,2}"
@@ -72,7 +88,7 @@ OLD_IDENTITY = re.compile(
 # Telephones ---------------------------------------------------------------------------------------------------------
 NUMBER_RUN = re.compile(r"[0-9+(][0-9+ \-._~/|*·•…(),、。\u200b\ufe0f\u20e3]{6,}+")
 _GROUPED = tuple(
-    re.compile(rf"(?<![0-9]){_CHINA}{digits}(?![0-9]){_MEASURE}")
+    re.compile(rf"(?<![0-9]){_CHINA}{digits}(?![0-9]){MEASURE}")
     for digits in (
         rf"1 ?[3-9] ?[0-9]{_COMMA_GAP}[0-9]{{4}}{_COMMA_GAP}[0-9]{{4}}",
         rf"1[3-9][0-9]{_GAP}[0-9]{{3}}{_GAP}[0-9]{{5}}",
@@ -89,11 +105,32 @@ _SINGLE = re.compile(
     rf"(?![0-9])(?!{_SINGLE_GAP}[0-9])"
 )
 MOBILES = (*_GROUPED, _SINGLE)
+MOBILES_APART = (
+    re.compile(
+        r"1(?<![0-9]1)(?P<mark>[^0-9 \n\u4e00-\u9fff]{1,2})[3-9](?:(?P=mark)[0-9]){9}(?![0-9])(?!(?P=mark)[0-9])"
+    ),
+    re.compile(
+        r"1(?<![0-9]1)[3-9][0-9](?P<mark>杠|空格?|横杠?|短横|点|(?:[^\w\s,。、;:!?()+=<>%^&]){1,3})[0-9]{4}"
+        r"(?P=mark)[0-9]{4}(?![0-9])"
+    ),
+)
+"""Mobile numbers with one and the same mark, any whatever, between all digits or between the groups.
+
+They look behind after their first digit, since `re` finds a literal beginning ten times as fast.
+"""
+_THEN = (
+    r"\s*+,?\s*+(?:后面?|中间|接着?|然后|再|最后|末尾|尾号)"
+    r"(?:是|为|接着?|加上?|跟着?|[两二三四五六七八几]位(?:数字?)?)*+\s*+[,:]?\s*+"
+)
+MOBILE_IN_PARTS = re.compile(rf"1(?<![0-9]1)[3-9][0-9]{{1,8}}(?:{_THEN}[0-9]{{1,8}}){{1,3}}(?![0-9])")
 MOBILE = re.compile(r"1[3-9][0-9]{9}")
 MOBILE_WITH_LETTERS = re.compile(
-    rf"(?<![0-9A-Za-z])[1lI][3-9][0-9OolI]{_GAP}[0-9OolI]{{4}}{_GAP}[0-9OolI]{{4}}(?![0-9A-Za-z]){_MEASURE}"
+    rf"(?<![0-9A-Za-z])[1lI][3-9][0-9OolI]{_GAP}[0-9OolI]{{4}}{_GAP}[0-9OolI]{{4}}(?![0-9A-Za-z]){MEASURE}"
 )
 LIST_NUMBER = re.compile(r"(?:^|[\n;、。!?]|[0-9]{7}[,\s]+)[ \t]*[1-9][0-9]?\.$")
+FRACTION = re.compile(r"[0-9]+\.[0-9]+")
+HEXADECIMAL = re.compile(r"[0-9a-f]{1,16}", re.IGNORECASE)
+HEXADECIMAL_BEFORE = re.compile(r"[0-9a-f]+$", re.IGNORECASE)
 DECIMAL = re.compile(r"[0-9]\.$")
 CIRCLE = "14159265"
 """What follows on ``3.`` in the one number that is written to eleven places and could be a telephone by its digits."""
@@ -102,12 +139,13 @@ TELEPHONE_WORD = re.compile(
     re.IGNORECASE,
 )
 TELEPHONE_AFTER = re.compile(
-    r"\s*+,?\s*+(?:(?:is|'s)\s++my|这?是(?:我|本人)的?)\s*+(?:(?:new|old|work|home)\s++)?(?:cell|phone|mobile|tel|number|电话|手机|号码|座机)",
+    r"\s*+,?\s*+(?:(?:(?:is|'s)\s++my|这?是(?:我|本人)的?)\s*+(?:(?:new|old|work|home)\s++)?(?:cell|phone|mobile|tel|number|电话|手机|号码|座机)"
+    r"|[\u4e00-\u9fff]{0,6}(?:的|家里?)(?:电话|手机|号码|座机))",
     re.IGNORECASE,
 )
 NAMED_NUMBERS = (
     re.compile(
-        rf"(?<![0-9]){_CHINA}1{_COMMA_GAP}[3-9](?:{_COMMA_GAP}[0-9]){{9}}(?![0-9])(?!{_COMMA_GAP}[0-9]){_MEASURE}"
+        rf"(?<![0-9]){_CHINA}1{_COMMA_GAP}[3-9](?:{_COMMA_GAP}[0-9]){{9}}(?![0-9])(?!{_COMMA_GAP}[0-9]){MEASURE}"
     ),
     re.compile(
         r"(?<![0-9A-Za-z\-+])(?:1[-. ])?(?!8(?:00|33|44|55|66|77|88)|400|9[0-9]{2})[2-9][0-9]{2} ?[-. ]"
@@ -115,26 +153,35 @@ NAMED_NUMBERS = (
     ),
     re.compile(
         rf"(?<![0-9A-Za-z\-+.,])1?(?!8(?:00|33|44|55|66|77|88)|400|9[0-9]{{2}})[2-9][0-9]{{2}}[2-9][0-9]{{6}}"
-        rf"(?![0-9A-Za-z\-]){_MEASURE}"
+        rf"(?![0-9A-Za-z\-]){MEASURE}"
     ),
     re.compile(r"(?<![0-9A-Za-z\-+])0[1-9][0-9]{2,3}[ -]?[0-9]{3}[ -]?[0-9]{3,4}(?![0-9\-])"),
     re.compile(r"(?<![0-9A-Za-z\-+.,])(?!800|400)[2-9][0-9]{2}-[0-9]{4}(?![0-9\-])"),
+    re.compile(
+        rf"(?<![0-9])(?<![0-9][ \-.·])0{_SINGLE_GAP}(?:1{_SINGLE_GAP}0|2{_SINGLE_GAP}[0-9]"
+        rf"|[3-9]{_SINGLE_GAP}[0-9]{_SINGLE_GAP}[0-9])(?:{_SINGLE_GAP}[0-9]){{7,8}}(?![0-9])(?!{_SINGLE_GAP}[0-9])"
+    ),
 )
 """Numbers in looser forms, of which a word before or after must say that they are telephones."""
 
-_ENGLISH_DIGIT = r"(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)"
-_PINYIN_DIGIT = r"(?:ling|yi|yao|er|san|si|wu|liu|qi|ba|jiu)"
+ENGLISH_DIGIT = r"(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)"
+PINYIN_DIGIT = r"(?:ling|yi|yao|er|san|si|wu|liu|qi|ba|jiu)"
 SPOKEN_NUMBERS = (
     re.compile(
-        rf"(?<![A-Za-z])(?:(?:double|triple) )?{_ENGLISH_DIGIT}"
-        rf"(?:[ ,.\-]{{1,3}}(?:(?:double|triple) )?{_ENGLISH_DIGIT}){{6,14}}(?![A-Za-z])",
+        rf"(?<![A-Za-z])(?:(?:double|triple) )?{ENGLISH_DIGIT}"
+        rf"(?:[ ,.\-]{{1,3}}(?:(?:double|triple) )?{ENGLISH_DIGIT}){{6,14}}(?![A-Za-z])",
         re.IGNORECASE,
     ),
-    re.compile(rf"(?<![A-Za-z])(?:yi|yao)(?:[ \-,.]{{0,2}}{_PINYIN_DIGIT}){{10}}(?![A-Za-z])", re.IGNORECASE),
+    re.compile(rf"(?<![A-Za-z])(?:yi|yao)(?:[ \-,.]{{0,2}}{PINYIN_DIGIT}){{10}}(?![A-Za-z])", re.IGNORECASE),
 )
+SPOKEN_IN_PART = re.compile(
+    rf"(?<![A-Za-z0-9])(?:(?:{ENGLISH_DIGIT}(?![A-Za-z])|[0-9]{{1,4}}(?![0-9A-Za-z]))[ ,.\-]{{0,3}}){{3,14}}",
+    re.IGNORECASE,
+)
+"""English words for digits with groups of digits among them; a word before must say that they are a telephone."""
 SPOKEN_WORDS = ("zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PINYIN_DIGITS = dict(zip("ling yi yao er san si wu liu qi ba jiu".split(), "01123456789", strict=True))  # noqa: SIM905
-SPOKEN_WORD = re.compile(rf"double|triple|{_ENGLISH_DIGIT}|{_PINYIN_DIGIT}")
+SPOKEN_WORD = re.compile(rf"double|triple|{ENGLISH_DIGIT}|{PINYIN_DIGIT}|[0-9]")
 SPOKEN_HINTS = (
     "one",
     "two",
@@ -174,7 +221,7 @@ _TELEPHONE_WORD = r"(?:电话|座机|固话|宅电|家电|打给我|联系方式
 LANDLINES = (
     re.compile(r"(?<![0-9])(?P<value>0[0-9]{2,3}-[0-9]{7,8})(?![0-9])"),
     re.compile(
-        rf"(?<![0-9])(?P<value>{_CHINA}{_AREA}{_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}}{_EXTENSION})(?![0-9]){_MEASURE}"
+        rf"(?<![0-9])(?P<value>{_CHINA}{_AREA}{_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}}{_EXTENSION})(?![0-9]){MEASURE}"
     ),
     re.compile(
         rf"(?<![0-9])(?P<value>\(?(?:\+|00)86\)?{_GAP}(?:10|2[0-9]|[3-9][0-9]{{2}}){_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}})(?![0-9])"
@@ -187,7 +234,7 @@ LANDLINES = (
 )
 NAMED_LANDLINE = re.compile(
     rf"{_TELEPHONE_WORD}(?P<value>(?!400|800)[2-9][0-9]{{2,3}}[ \-.]?[0-9]{{4}}{_EXTENSION})"
-    rf"(?![0-9])(?![ \-.][0-9]){_MEASURE}"
+    rf"(?![0-9])(?![ \-.][0-9]){MEASURE}"
 )
 INTERNATIONAL = re.compile(
     r"(?<![0-9A-Za-z])\+(?!86)[1-9][0-9]{0,2}(?: ?\(0\))?(?:[ \-.()]{0,2}[0-9]{2,5}){2,5}(?![0-9])"
@@ -200,153 +247,3 @@ PASSPORT = re.compile(
     r"(?P<value>[A-Za-z]{1,2} ?[0-9]{7,8}|[0-9]{9})(?![0-9A-Za-z])",
     re.IGNORECASE,
 )
-
-# Social accounts ----------------------------------------------------------------------------------------------------
-_QQ = (
-    r"(?:(?<![A-Za-z])[Qq][ .]?[Qq]|扣[ *.]?扣|企鹅|球球|蔻蔻|抠抠|叩叩|秋秋|丘丘|🐧|(?<![A-Za-z])qiu ?qiu|鹅号"
-    r"|(?<![A-Za-z])[Qq](?=号|:)|(?<=[我的])[Qq](?=是)|扣(?=号|:)|加[个我]?[Qq扣])"
-)
-_BREAK = r"[ *·./_-]{0,2}"  # put between the characters of a name to hide it
-_HEART = r"[❤♥♡💕💗💓💖]\ufe0f?"
-_WECHAT = (
-    rf"(?:微{_BREAK}信|微x|[威薇徽维]信|[威薇徽]芯|[微威薇维]{_HEART}|wei信|卫星(?=号|:)|(?<=加)卫星"
-    rf"|(?<![A-Za-z])(?:we ?chat|wei ?xin|v ?x|w ?x|[vw]信|v{_HEART}|w{_HEART}|v(?=号|:)|vx?号)"
-    r"|[加➕+] ?(?:v|薇|微)|薇(?=:)|(?:微|薇|(?<![A-Za-z])v)我|绿泡泡|绿色软件)"
-)
-_ALSO = rf"(?:\s*+(?:/|、|,|和|或|&|跟)\s*+(?:{_QQ}|{_WECHAT}|手机|电话)号?)*"
-_SAID = r"(?:[哈吧哦呀啊呢嘛]{1,2}|上?(?:搜索?|加|找|叫|查|戳)我?)?"  # what people put between a name and an account
-_QQ_DIGITS = r"[1-9](?:[ \-.]?[0-9]){4,11}(?![0-9])(?!-[0-9])"
-QQ_NUMBERS = (
-    re.compile(rf"(?<=我的)(?:[Qq]{{2}}|扣扣)\s*+,\s*+[1-9][0-9]{{5,10}}(?![0-9]){_UNIT}(?![月日号])"),
-    re.compile(
-        rf"{_QQ}\s*+(?:号码?|群(?:号|主)?|账号|帐号|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号)?\s*+"
-        rf"(?:{_IS}|is\s++){_QQ_DIGITS}{_UNIT}",
-        re.IGNORECASE,
-    ),
-    re.compile(
-        r"(?<![0-9])[1-9][0-9]{4,11}\s*+(?:,|\()?\s*+(?:这?是)?(?:我的?|本人的?)?(?:QQ|扣扣|企鹅)号?(?![A-Za-z0-9空群里])",
-        re.IGNORECASE,
-    ),
-)
-QQ_WORDS = ("q", "扣", "企鹅", "球球", "蔻", "抠", "叩", "鹅号", "秋秋", "丘丘", "🐧")
-_WECHAT_NAMES = (
-    "微信|威信|威芯|薇芯|徽芯|徽信|维信|微x|微我|卫星|绿泡泡|绿色软件|加微|+微|➕微|薇|❤|♥|♡|💕|💗|💓|💖"
-    "|vx|wx|v信|w信|wei信|wechat|weixin|v:|v号|加v|+v|➕v|v我"
-)
-WECHAT_WORDS = tuple(_WECHAT_NAMES.split("|"))
-_SITES = (
-    r"(?:weibo\.com(?:/u)?|instagram\.com|tiktok\.com|douyin\.com/user|xiaohongshu\.com/user/profile|facebook\.com"
-    r"|twitter\.com|zhihu\.com/people|space\.bilibili\.com|linkedin\.com/in|snapchat\.com/add)"
-)
-_HAN_NAMES = (
-    "抖音|斗音|微愽|微搏|徽博|小破站|快手|微博|小红书|小红薯|围脖|哔哩哔哩|知乎"
-    "|陌陌|探探|钉钉|飞书|贴吧|支付宝|淘宝|网易云|豆瓣|闲鱼|最右|虎扑|推特|脸书|电报"
-)
-_HAN_PLATFORMS = "|".join(_BREAK.join(name) for name in _HAN_NAMES.split("|")) + "|抖yin|dou音"
-_LATIN_PLATFORMS = (
-    "bilibili|soul|telegram|tg|ins|insta|instagram|ig|twitter|facebook|fb|whatsapp|discord|skype|snapchat|snap|tiktok|"
-    "douyin|dy|d音|weibo|wb|xhs|kik|steam"
-)
-PLATFORM_WORDS = (
-    *re.sub(r"\(\?:/[a-z]+\)\?|[^a-z|]", "", _SITES[3:-1]).split("|"),
-    *_LATIN_PLATFORMS.split("|"),
-    *_HAN_NAMES.split("|"),
-    "抖yin",
-    "dou音",
-    "b站",
-    "line",
-    "qq",
-    "tme",
-)
-_PLATFORM = (
-    rf"(?:{_HAN_PLATFORMS}|B站"
-    rf"|(?<![A-Za-z])(?!(?<=[A-Za-z] )(?:soul|steam))(?:(?:{_LATIN_PLATFORMS})(?![A-Za-z])"
-    r"|line(?=\s*+(?:id|号|:))|qq(?=\s*+(?:id|号|:))))"
-)
-_IDENTIFIER = r"[A-Za-z][A-Za-z0-9_-]{5,19}"
-_MIXED = r"(?=[A-Za-z0-9_.\-]{0,28}[0-9_\-])(?=[0-9_.\-]{0,28}[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.\-]{4,28}[A-Za-z0-9_]"
-_HANDLE = r"[A-Za-z0-9_][A-Za-z0-9_.]{2,28}[A-Za-z0-9_]"
-_MARK = r"(?:号码?|ID|UID|账号|帐号|用户名|名|account|handle|username|user|name)"
-_NAMED_WECHAT = rf"{_WECHAT}\s*+(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号)?\s*+"
-WECHAT_ACCOUNTS = (
-    re.compile(rf"{_NAMED_WECHAT}{_IS}(?P<value>{_IDENTIFIER})", re.IGNORECASE),
-    re.compile(rf"{_NAMED_WECHAT}(?:{_SAID}\s*+{_IS}|(?:is|at|me at)\s++)@?(?P<value>{_MIXED})", re.IGNORECASE),
-    re.compile(rf"{_WECHAT}\s*+(?:id|account|handle|name|username)\s++is\s++(?P<value>{_IDENTIFIER})", re.IGNORECASE),
-    re.compile(rf"{_NAMED_WECHAT}\((?P<value>{_IDENTIFIER}|{_MIXED})\)", re.IGNORECASE),
-    re.compile(rf"{_NAMED_WECHAT}{_IS}(?P<value>[1-9](?:[ \-]?[0-9]){{5,11}})(?![0-9]){_UNIT}", re.IGNORECASE),
-    re.compile(r"(?<![A-Za-z0-9_])(?P<value>wxid_[A-Za-z0-9]{6,20})"),
-)
-PLATFORM_ACCOUNTS = (
-    re.compile(
-        rf"{_PLATFORM}(?:\s*+{_MARK}\s*+(?:{_IS}|is\s++)|\s*+(?:就?是|为|叫|:|=|@))\s*+@?"
-        rf"(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{{3,28}}[A-Za-z0-9_](?:#[0-9]{{4}})?){_UNIT}",
-        re.IGNORECASE,
-    ),
-    re.compile(rf"{_PLATFORM}\s++(?:is|as)\s++(?P<value>@{_HANDLE}|{_IDENTIFIER}#[0-9]{{4}}|{_MIXED})", re.IGNORECASE),
-    re.compile(rf"{_PLATFORM}\s*+(?:me\s++)?(?:at\s++)?@(?P<value>{_HANDLE})", re.IGNORECASE),
-    re.compile(rf"{_PLATFORM}{_SAID}\s?(?:[-→>]{{1,2}} ?)?(?P<value>{_MIXED}){_UNIT}", re.IGNORECASE),
-    re.compile(
-        rf"{_PLATFORM}\s*+(?:{_MARK}\s*+)?{_IS}(?P<value>[A-Za-z0-9_.]{{2,30}}#[0-9]{{4}})(?![0-9])", re.IGNORECASE
-    ),
-    re.compile(
-        rf"(?P<value>(?<![A-Za-z0-9_@.])@{_HANDLE}|(?<![A-Za-z0-9_@.]){_MIXED})\s++on\s++(?:{_LATIN_PLATFORMS}|wechat|line|QQ)(?![A-Za-z])",
-        re.IGNORECASE,
-    ),
-    re.compile(
-        rf"(?:^|(?<=[^A-Za-z0-9.]))(?:https?://)?(?:www\.|m\.)?(?:t\.me|{_SITES})/@?(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{{3,30}})",
-        re.IGNORECASE,
-    ),
-    re.compile(rf"{_PLATFORM}\s*+@(?P<value>\w{{2,20}})\s*+,?\s*+(?:就?是我|是?本人)", re.IGNORECASE),
-    re.compile(rf"我的?{_PLATFORM}(?:{_MARK}|昵称)?\s*+{_IS}@(?P<value>\w{{2,20}})", re.IGNORECASE),
-)
-_NAME = rf"(?:{_WECHAT}|{_PLATFORM})号?"
-ACCOUNTS_BEFORE_NAMES = (
-    re.compile(
-        rf"(?<![A-Za-z0-9_])(?P<value>[A-Za-z][A-Za-z0-9_\-]{{5,19}})\s*+[,(]?\s*+这?是?(?:我的?|本人的?){_NAME}",
-        re.IGNORECASE,
-    ),
-    re.compile(rf"(?<![A-Za-z0-9_])(?P<value>{_MIXED})\s*+(?:\(\s*+|,\s*+)(?:我的?)?{_NAME}\)?", re.IGNORECASE),
-)
-_ORDINARY = (
-    "account|accounts|android|article|articles|channel|chatting|contact|contacts|friend|friends|group|groups|iphone|"
-    "message|messages|moments|notification|number|official|payment|program|public|reading|sticker|stickers|update|"
-    "version|wallet|windows|about|after|again|always|because|before|being|broken|could|daily|deleted|every|everyone|"
-    "everything|feels|filters|first|followers|going|group|hacked|hashtag|important|instead|later|makes|maybe|might|"
-    "never|nothing|people|photo|photos|picture|pictures|please|popular|post|posts|profile|really|right|should|since|"
-    "someone|something|still|stories|story|their|there|these|thing|things|those|thread|today|using|video|videos|where|"
-    "which|while|would|yesterday"
-)
-RESOLUTION = re.compile(r"[0-9]{3,4}[pk][0-9]*", re.IGNORECASE)
-ORDINARY_WORDS = frozenset(_ORDINARY.split("|"))
-"""English words that follow the name WeChat without being anybody's account."""
-
-# What can hold any of it, in raw text -------------------------------------------------------------------------------
-_RAW_DIGIT = r"[0-9０-９零一二三四五六七八九〇壹贰叁肆伍陆柒捌玖幺貳陸两洞拐勾OolI⓪\p{No}𝟎-𝟿]"
-_RAW_MORE = rf"(?:[^\p{{Han}}A-Za-z0-9]{{0,4}}{_RAW_DIGIT})"
-_RAW_DIGITS = rf"{_RAW_DIGIT}{_RAW_MORE}{{4}}"
-_RAW_QQ = r"[Qq扣蔻抠叩🐧]|企鹅|球球|鹅号|秋秋|丘丘"
-_RAW_IDENTIFIER = r"[A-Za-z0-9_.\-Ａ-Ｚａ-ｚ０-９＿．－‐‑‒–—―−─]{5}"  # with every mark that a shadow has as a hyphen
-_RAW_ACCOUNT = rf"(?:{_RAW_IDENTIFIER}|[#＃][0-9０-９]{{4}}|{_RAW_DIGITS})"
-_RAW_NAME = (
-    rf"(?:[微薇威徽维卫]|围脖|小红薯|绿泡泡|绿色软件|B站|b站|{_HAN_PLATFORMS}|[Ａ-Ｚａ-ｚ]"
-    rf"|(?:^|[^A-Za-z])(?i:v|w|qq|line|{_LATIN_PLATFORMS}))"
-)
-WIDE = (
-    rf"[@＠]|{_RAW_DIGITS}|{_RAW_IDENTIFIER}|(?i:{_ENGLISH_DIGIT}[ ,.\-]|yi|yao)"
-    r"|[A-Za-z0-9Ａ-Ｚａ-ｚ０-９_.\-]\s*(?:[^A-Za-z0-9]{0,3}(?:at|AT|At|艾特|圈a|[#＃])|小?老鼠|在)"
-)
-NARROW = (
-    rf"[@＠]|{_RAW_DIGIT}{_RAW_MORE}{{6}}|(?:{_RAW_QQ})[\s\S]*{_RAW_DIGITS}|[Ａ-Ｚａ-ｚ]|wxid_|(?i:t\.me|\.com(?:/u|/user|/user/profile|/people|/in|/add)?)/",
-    rf"{_RAW_DIGITS}[\s\S]*(?:{_RAW_QQ})",
-    rf"(?:[\s\[({{【<（]\s*(?i:at)[\s\])}}】>）]|[_-](?i:at)[_-]|艾特|圈a|老鼠|[#＃])[\s\S]{{1,60}}?(?i:{_TOP})",
-    rf"[A-Za-z0-9Ａ-Ｚａ-ｚ０-９]\s*在\s*(?i:{_PROVIDER})",
-    rf"(?i:{_ENGLISH_DIGIT}[ ,.\-]+(?:double |triple )?{_ENGLISH_DIGIT}[ ,.\-]+(?:double |triple )?{_ENGLISH_DIGIT})",
-    rf"(?i:y[ia]o?[ \-,.]{{0,2}}{_PINYIN_DIGIT}[ \-,.]{{0,2}}{_PINYIN_DIGIT})",
-    rf"{_RAW_NAME}[\s\S]{{0,40}}?{_RAW_ACCOUNT}",
-    rf"{_RAW_IDENTIFIER}[\s\S]{{0,16}}?{_RAW_NAME}",
-)
-"""One of these matches; together in one expression they are three times as slow.
-
-Five digits may be a QQ number or an account, and only where one is named; all else that is told by digits has seven
-or more.
-"""

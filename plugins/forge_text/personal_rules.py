@@ -7,6 +7,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from forge_text import personal_accounts as accounts
 from forge_text import personal_patterns as patterns
 
 if TYPE_CHECKING:
@@ -32,7 +33,14 @@ _LEAST_TELEPHONE = 7  # digits
 _LEFT = 12  # characters before a number in which a word may say what the number is
 _PLAUSIBLE_INTERNATIONAL = range(9, 16)  # digits, after ITU E.164
 _REAL_DIGITS = range(6, 11)  # of the 11 of a mobile number written with letters for digits
-_SPOKEN = {word: str(max(0, place - 1)) for place, word in enumerate(patterns.SPOKEN_WORDS)} | patterns.PINYIN_DIGITS
+_SPOKEN = (
+    {word: str(max(0, place - 1)) for place, word in enumerate(patterns.SPOKEN_WORDS)}
+    | patterns.PINYIN_DIGITS
+    | {digit: digit for digit in "0123456789"}
+)
+_LEAST_SPOKEN = 3  # words of a telephone that is said partly in words and partly in digits
+_SPOKEN_LENGTHS = (7, 10, 11)  # digits of such a telephone
+_DIGEST = 6  # hexadecimal digits around a number that make it a part of theirs
 _TIMES = {"double": 2, "triple": 3}
 
 
@@ -93,8 +101,23 @@ def _called_telephone(shadow: str, match: re.Match[str]) -> bool:
     return before or patterns.TELEPHONE_AFTER.match(shadow, match.end()) is not None
 
 
+def _measured(shadow: str, match: re.Match[str]) -> bool:
+    """Say whether what matched belongs to another number: one of something else, a decimal, a digest."""
+    return _other_number(shadow, match) or _decimal(shadow, match) or _digest(shadow, match)
+
+
+def _digest(shadow: str, match: re.Match[str]) -> bool:
+    """Say whether what matched are the digits between the letters of a longer hexadecimal number."""
+    before = patterns.HEXADECIMAL_BEFORE.search(shadow, max(0, match.start() - _DIGEST), match.start())
+    after = patterns.HEXADECIMAL.match(shadow, match.end())
+    around = (before.group() if before else "") + (after.group() if after else "")
+    return len(around) >= _DIGEST and not around.isdigit()
+
+
 def _decimal(shadow: str, match: re.Match[str]) -> bool:
     """Say whether what matched are decimals, rather than an entry of a numbered list (``1.138…``)."""
+    if patterns.FRACTION.fullmatch(match.group()):
+        return not _called_telephone(shadow, match)
     if not _left(shadow, match, patterns.DECIMAL):
         return False
     if match.group().startswith(patterns.CIRCLE):
@@ -107,7 +130,8 @@ def _emails(shadow: str) -> Iterator[Hit]:
     if _named(shadow, patterns.EMAIL_WORDS):
         for expression in patterns.EMAILS:
             for match in expression.finditer(shadow):
-                yield _hit(match)
+                if not patterns.SITE.match(match.group()):
+                    yield _hit(match)
 
 
 def _identities(shadow: str) -> Iterator[Hit]:
@@ -137,16 +161,23 @@ def _runs(shadow: str) -> list[tuple[int, int, int]]:
 
 def _mobiles(shadow: str) -> Iterator[Hit]:
     for match in _numbers(patterns.MOBILES, shadow):
-        if not _other_number(shadow, match) and not _decimal(shadow, match):
+        if not _measured(shadow, match):
             yield _hit(match)
     for match in patterns.MOBILE_WITH_LETTERS.finditer(shadow):
         if sum(map(str.isdigit, match.group())) in _REAL_DIGITS:
             yield _hit(match)
+    for expression in patterns.MOBILES_APART:
+        for match in expression.finditer(shadow):
+            yield _hit(match)
+    for match in patterns.MOBILE_IN_PARTS.finditer(shadow):
+        parts = re.sub(r"[^0-9]", "", match.group())
+        if patterns.MOBILE.fullmatch(parts) and _called_telephone(shadow, match):
+            yield match.start(), match.end(), parts
 
 
 def _landlines(shadow: str) -> Iterator[Hit]:
     for match in (*_numbers(patterns.LANDLINES, shadow), *patterns.NAMED_LANDLINE.finditer(shadow)):
-        if not (_other_number(shadow, match) or _left(shadow, match, patterns.HOTLINE_WORD)):
+        if not (_left(shadow, match, patterns.HOTLINE_WORD) or _measured(shadow, match)):
             yield _hit(match)
 
 
@@ -181,6 +212,12 @@ def _spoken(shadow: str) -> Iterator[Hit]:
                 # counting up or down is no number
                 if len(steps) > 2 or patterns.MOBILE.fullmatch(digits):  # noqa: PLR2004
                     yield match.start(), match.end(), digits
+        for match in patterns.SPOKEN_IN_PART.finditer(shadow):
+            said = match.group().rstrip(" ,.-")
+            digits = _spoken_digits(said.lower())
+            words = len(digits) - sum(map(str.isdigit, said))
+            if words >= _LEAST_SPOKEN and len(digits) in _SPOKEN_LENGTHS and _called_telephone(shadow, match):
+                yield match.start(), match.start() + len(said), digits
 
 
 def _spoken_digits(spoken: str) -> str:
@@ -191,8 +228,8 @@ def _spoken_digits(spoken: str) -> str:
 
 
 def _qq_numbers(shadow: str) -> Iterator[Hit]:
-    if _named(shadow, patterns.QQ_WORDS):
-        for expression in patterns.QQ_NUMBERS:
+    if _named(shadow, accounts.QQ_WORDS):
+        for expression in accounts.QQ_NUMBERS:
             for match in expression.finditer(shadow):
                 yield _hit(match)
 
@@ -200,22 +237,43 @@ def _qq_numbers(shadow: str) -> Iterator[Hit]:
 def _accounts(shadow: str, expressions: tuple[re.Pattern[str], ...]) -> Iterator[Hit]:
     for expression in expressions:
         for match in expression.finditer(shadow):
-            value = match["value"].lower()
-            if value not in patterns.ORDINARY_WORDS and not patterns.RESOLUTION.fullmatch(value):
+            if _is_account(match):
                 yield _hit(match, whole=True)
 
 
+def _accounts_after(
+    shadow: str, names: re.Pattern[str], after: tuple[re.Pattern[str], ...], mine: tuple[re.Pattern[str], ...] = ()
+) -> Iterator[Hit]:
+    """Yield what follows on any of *names*, with the name; what is in *mine* follows on ``my`` and a name only."""
+    start = 0
+    while name := names.search(shadow, start):
+        start = name.start() + 1  # one name may begin within another: 加微信
+        expressions = (*after, *mine) if mine and _left(shadow, name, accounts.MINE) else after
+        for expression in expressions:
+            match = expression.match(shadow, name.end())
+            if match and _is_account(match):
+                yield name.start(), match.end(), match["value"]
+                break
+
+
+def _is_account(match: re.Match[str]) -> bool:
+    value = match["value"].lower()
+    return value not in accounts.ORDINARY_WORDS and not accounts.RESOLUTION.fullmatch(value)
+
+
 def _wechat_accounts(shadow: str) -> Iterator[Hit]:
-    if _named(shadow, patterns.WECHAT_WORDS):
-        yield from _accounts(shadow, patterns.WECHAT_ACCOUNTS)
+    if _named(shadow, accounts.WECHAT_WORDS):
+        yield from _accounts_after(shadow, accounts.WECHAT, accounts.AFTER_WECHAT)
+        yield from _accounts(shadow, accounts.WECHAT_ALONE)
 
 
 def _platform_accounts(shadow: str) -> Iterator[Hit]:
-    platforms = _named(shadow, patterns.PLATFORM_WORDS)
+    platforms = _named(shadow, accounts.PLATFORM_WORDS)
     if platforms:
-        yield from _accounts(shadow, patterns.PLATFORM_ACCOUNTS)
-    if platforms or _named(shadow, patterns.WECHAT_WORDS):
-        yield from _accounts(shadow, patterns.ACCOUNTS_BEFORE_NAMES)
+        yield from _accounts_after(shadow, accounts.PLATFORM, accounts.AFTER_PLATFORM, mine=accounts.AFTER_MY_PLATFORM)
+        yield from _accounts(shadow, accounts.PLATFORM_ALONE)
+    if platforms or _named(shadow, accounts.WECHAT_WORDS):
+        yield from _accounts(shadow, accounts.BEFORE_NAMES)
 
 
 def _bank_cards(shadow: str) -> Iterator[Hit]:

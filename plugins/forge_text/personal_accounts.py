@@ -1,0 +1,150 @@
+"""The regular expressions by which `forge_text.personal_rules` finds accounts; they read shadows.
+
+An account is told by the name of its service. The names are many and looked for once; what follows on a name
+(`AFTER_…`) is tried there alone, which takes a fifth of the time of one long expression each.
+"""
+
+from __future__ import annotations
+
+import re
+
+from forge_text.personal_patterns import MEASURE, UNIT
+
+
+def _compiled(*expressions: str) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(expression, re.IGNORECASE) for expression in expressions)
+
+
+_IS = r"(?:(?:就?是|为|叫|:|=|-{1,2}|→)\s*+){0,2}"
+_QQ = (
+    r"(?:(?<![A-Za-z])[Qq][ .]?[Qq]|扣[ *.]?扣|口口(?=号|:)|企鹅|球球|蔻蔻|抠抠|叩叩|秋秋|丘丘|🐧"
+    r"|(?<![A-Za-z])qiu ?qiu|鹅号"
+    r"|(?<![A-Za-z])[Qq](?=号|:)|(?<=[我的])[Qq](?=是)|扣(?=号|:)|[加+➕][个我]?[Qq扣])"
+)
+_BREAK = r"[ *·./_-]{0,2}"  # put between the characters of a name to hide it
+_HEART = r"(?:[❤♥♡💕💗💓💖]\ufe0f?)"
+_WECHAT = (
+    rf"(?:微{_BREAK}信|微x|[威薇徽维]信|[威薇徽]芯|[微威薇维]{_HEART}|wei信|卫星(?=号|:)|(?<=加)卫星"
+    r"|(?<![气象导航通信侦察人造北斗])卫星 ?(?=(?-i:[a-z])[A-Za-z0-9]*[_\-0-9])"
+    rf"|(?<![A-Za-z])(?:we ?chat|wei ?xin|[vw](?: |{_HEART})?x|[vw]信|v{_HEART}|w{_HEART}|v(?=号|:)|vx?号)"
+    r"|[加➕+] ?(?:v|薇|微)|薇(?=:)|(?:微|薇|(?<![A-Za-z])v)我|绿泡泡|绿色软件)"
+)
+_ALSO = rf"(?:\s*+(?:/|、|,|和|或|&|跟)\s*+(?:{_QQ}|{_WECHAT}|手机|电话)号?)*"
+_SAID = r"(?:[哈吧哦呀啊呢嘛]{1,2}|上?(?:搜索?|加|找|叫|查|戳)我?)?"  # what people put between a name and an account
+_QQ_DIGITS = r"[1-9](?:[ \-.]?[0-9]){4,11}(?![0-9])(?!-[0-9])"
+_QQ_GROUPS = r"[1-9][0-9]{2,3}(?:[,、·…] ?[0-9]{3,4}){1,2}(?![0-9])(?!,[0-9])"
+_QQ_LETTERS = r"(?=(?:[OolI]*[0-9]){6})[1-9][0-9OolI]{5,10}(?![0-9A-Za-z])"
+QQ_NUMBERS = (
+    re.compile(rf"(?<=我的)(?:[Qq]{{2}}|扣扣)\s*+,\s*+[1-9][0-9]{{5,10}}(?![0-9]){UNIT}(?![月日号])"),
+    re.compile(
+        rf"{_QQ}\s*+(?:号码?|群(?:号|主)?|账号|帐号|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号)?\s*+"
+        rf"(?:{_IS}|is\s++)(?:{_QQ_DIGITS}|{_QQ_GROUPS}|{_QQ_LETTERS}){UNIT}",
+        re.IGNORECASE,
+    ),
+    re.compile(rf"(?<![折抵回暂被罚])扣我?\s*+(?=(?:[^0-9]?[0-9]){{7}})(?:{_QQ_DIGITS}|{_QQ_GROUPS}){MEASURE}"),
+    re.compile(
+        r"(?<![0-9])[1-9][0-9]{4,11}\s*+(?:,|\()?\s*+(?:这?是|[这那]个)?(?:我的?|本人的?)?(?:QQ|扣扣|企鹅)号?(?![A-Za-z0-9空群里])",
+        re.IGNORECASE,
+    ),
+)
+QQ_WORDS = ("q", "扣", "口口", "企鹅", "球球", "蔻", "抠", "叩", "鹅号", "秋秋", "丘丘", "🐧")
+_WECHAT_NAMES = (
+    "微信|威信|威芯|薇芯|徽芯|徽信|维信|微x|微我|卫星|绿泡泡|绿色软件|加微|+微|➕微|薇|❤|♥|♡|💕|💗|💓|💖"
+    "|vx|wx|v信|w信|wei信|wechat|weixin|v:|v号|加v|+v|➕v|v我"
+)
+WECHAT_WORDS = tuple(_WECHAT_NAMES.split("|"))
+_SITES = (
+    r"(?:weibo\.com(?:/u)?|instagram\.com|tiktok\.com|douyin\.com/user|xiaohongshu\.com/user/profile|facebook\.com"
+    r"|twitter\.com|zhihu\.com/people|space\.bilibili\.com|linkedin\.com/in|snapchat\.com/add)"
+)
+_HAN_NAMES = (
+    "抖音|斗音|微愽|微搏|徽博|小破站|快手|微博|小红书|小红薯|围脖|哔哩哔哩|知乎"
+    "|陌陌|探探|钉钉|飞书|贴吧|支付宝|淘宝|网易云|豆瓣|闲鱼|最右|虎扑|推特|脸书|电报"
+)
+HAN_PLATFORMS = "|".join(_BREAK.join(name) for name in _HAN_NAMES.split("|")) + "|抖yin|dou音"
+LATIN_PLATFORMS = (
+    "bilibili|soul|telegram|tg|ins|insta|instagram|ig|twitter|facebook|fb|whatsapp|discord|skype|snapchat|snap|tiktok|"
+    "douyin|dy|d音|weibo|wb|xhs|kik|steam"
+)
+PLATFORM_WORDS = (
+    *re.sub(r"\(\?:/[a-z]+\)\?|[^a-z|]", "", _SITES[3:-1]).split("|"),
+    *LATIN_PLATFORMS.split("|"),
+    *_HAN_NAMES.split("|"),
+    "抖yin",
+    "dou音",
+    "b站",
+    "line",
+    "qq",
+    "tme",
+)
+_PLATFORM = (
+    rf"(?:{HAN_PLATFORMS}|B站"
+    rf"|(?<![A-Za-z0-9])(?!(?<=[A-Za-z] )(?:soul|steam))(?:(?:{LATIN_PLATFORMS})(?![A-Za-z0-9_])"
+    r"|line(?=\s*+,?\s*+(?:id|号|:|账号|用户名))|qq(?=\s*+(?:id|号|:))))"
+)
+_IDENTIFIER = r"[A-Za-z][A-Za-z0-9_-]{5,19}"
+_MIXED = r"(?=[A-Za-z0-9_.\-]{0,28}[0-9_\-])(?=[0-9_.\-]{0,28}[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.\-]{4,28}[A-Za-z0-9_]"
+_HANDLE = r"[A-Za-z0-9_][A-Za-z0-9_.]{2,28}[A-Za-z0-9_]"
+_JOINED = (
+    r"[A-Za-z0-9_.\-]{1,20}(?:(?:\s?(?:下划线|短横线?|横杠|横线|减号|杠|underscore)\s?|(?<=[A-Za-z]) ?点 ?(?=[A-Za-z]))"
+    r"[A-Za-z0-9_.\-]{1,20}){1,3}"
+)
+"""A name whose marks are words."""
+_APART = r"[A-Za-z](?: [A-Za-z0-9_]){5,19}(?![A-Za-z0-9_])"
+_LEFT_AT = r"[^A-Za-z0-9。!?;\n]{0,4}(?:写|留|放|发|贴)[^A-Za-z0-9。!?;\n]{0,6}(?::|是)\s*+"  # 我把VX写在最后:…
+_MARK = r"(?:号码?|ID|UID|账号|帐号|用户名|名|account|handle|username|user|name)"
+_CALLED_WECHAT = rf"\s*+(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号)?\s*+"
+WECHAT = re.compile(_WECHAT, re.IGNORECASE)
+AFTER_WECHAT = _compiled(
+    rf"{_CALLED_WECHAT}{_IS}(?P<value>{_JOINED}|{_APART})",
+    rf"{_CALLED_WECHAT}{_IS}(?P<value>{_IDENTIFIER})",
+    rf"{_CALLED_WECHAT}(?:{_SAID}\s*+{_IS}|(?:is|at|me at)\s++)@?(?P<value>{_MIXED})",
+    rf"\s*+(?:id|account|handle|name|username)\s++is\s++(?P<value>{_IDENTIFIER})",
+    rf"号?{_LEFT_AT}(?P<value>{_MIXED})",
+    rf"{_CALLED_WECHAT}\((?P<value>{_IDENTIFIER}|{_MIXED})\)",
+    rf"{_CALLED_WECHAT}{_IS}(?P<value>[1-9](?:[ \-]?[0-9]){{5,11}})(?![0-9]){UNIT}",
+)
+WECHAT_ALONE = _compiled(r"(?<![A-Za-z0-9_])(?P<value>wxid_[A-Za-z0-9]{6,20})")
+PLATFORM = re.compile(_PLATFORM, re.IGNORECASE)
+AFTER_PLATFORM = _compiled(
+    rf"(?:\s*+{_MARK}\s*+(?:{_IS}|is\s++)|\s*+(?:就?是|为|叫|:|=|@))\s*+@?"
+    rf"(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{{3,28}}[A-Za-z0-9_](?:#[0-9]{{4}})?){UNIT}",
+    rf"\s++(?:is|as)\s++(?P<value>@{_HANDLE}|{_IDENTIFIER}#[0-9]{{4}}|{_MIXED})",
+    rf"\s*+\)?\s*+(?:me\s++)?(?:at\s++)?@(?P<value>{_HANDLE})",
+    rf"[^A-Za-z0-9。!?;\n]{{0,8}}{_MARK}\s*+(?:{_IS}|is\s++)@?(?P<value>{_MIXED}){UNIT}",
+    rf"号?{_LEFT_AT}@?(?P<value>{_MIXED})",
+    rf"号?\s*+{_IS}(?P<value>{_JOINED}|live:[A-Za-z0-9_.]{{5,30}})",
+    r"\s*+(?!(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9]))(?P<value>[1-9](?:[ \-]?[0-9]){7,11})"
+    r"(?=\s*+(?:$|[,。!?;)\n]))",
+    rf"{_SAID}\s?(?:[-→>]{{1,2}} ?)?(?P<value>{_MIXED}){UNIT}",
+    rf"\s*+(?:{_MARK}\s*+)?{_IS}(?P<value>[A-Za-z0-9_.]{{2,30}}#[0-9]{{4}})(?![0-9])",
+    r"\s*+@(?P<value>\w{2,20})\s*+,?\s*+(?:就?是我|是?本人)",
+)
+MINE = re.compile(r"(?:my|我的?)\s*+$", re.IGNORECASE)
+AFTER_MY_PLATFORM = _compiled(
+    rf"\s*+(?:is\s++|{_IS})@?(?P<value>[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)+)",
+    rf"(?:{_MARK}|昵称)?\s*+{_IS}@(?P<value>\w{{2,20}})",
+)
+PLATFORM_ALONE = _compiled(
+    rf"(?P<value>(?<![A-Za-z0-9_@.])@{_HANDLE}|(?<![A-Za-z0-9_@.]){_MIXED})\s++on\s++"
+    rf"(?:{LATIN_PLATFORMS}|wechat|line|QQ)(?![A-Za-z])",
+    rf"(?:^|(?<=[^A-Za-z0-9.]))(?:https?://)?(?:www\.|m\.)?(?:t\.me|{_SITES})/@?"
+    r"(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{3,30})",
+)
+_NAME = rf"(?:{_WECHAT}|{_PLATFORM})号?"
+BEFORE_NAMES = _compiled(
+    rf"(?<![A-Za-z0-9_])(?P<value>[A-Za-z][A-Za-z0-9_\-]{{5,19}})\s*+[,(]?\s*+这?是?(?:我的?|本人的?){_NAME}",
+    rf"(?<![A-Za-z0-9_])(?P<value>{_MIXED})\s*+(?:\(\s*+|,\s*+)(?:我的?)?{_NAME}\)?",
+)
+_ORDINARY = (
+    "account|accounts|android|article|articles|channel|chatting|contact|contacts|friend|friends|group|groups|iphone|"
+    "message|messages|moments|notification|number|official|payment|program|public|reading|sticker|stickers|update|"
+    "version|wallet|windows|about|after|again|always|because|before|being|broken|could|daily|deleted|every|everyone|"
+    "everything|feels|filters|first|followers|going|group|hacked|hashtag|important|instead|later|makes|maybe|might|"
+    "never|nothing|people|photo|photos|picture|pictures|please|popular|post|posts|profile|really|right|should|since|"
+    "someone|something|still|stories|story|their|there|these|thing|things|those|thread|today|using|video|videos|where|"
+    "which|while|would|yesterday"
+)
+RESOLUTION = re.compile(r"[0-9]{3,4}[pk][0-9]*", re.IGNORECASE)
+ORDINARY_WORDS = frozenset(_ORDINARY.split("|"))
+"""English words that follow the name WeChat without being anybody's account."""
