@@ -19,7 +19,7 @@ import attrs
 from forge_text import personal_gates as gates
 from forge_text import personal_rules as rules
 from forge_text.normalise import UNEVEN, even_spaces
-from forge_text.personal_patterns import TRADITIONAL
+from forge_text.personal_patterns import ANIMALS, TRADITIONAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,9 @@ _HAN_DIGITS = {
     for row in ("零一二三四五六七八九", "〇壹贰叁肆伍陆柒捌玖")
     for value, character in enumerate(row)
 } | dict(zip("幺貳陸洞拐勾两", "1260792", strict=True))
-_AT = re.compile(r"\s*(?:[\[({【<]\s*(?:at|@|艾特)\s*[\])}】>]|艾特|圈a|小?老鼠|[_-]at[_-]|\sat\s|在|#|@)\s*")
+_AT = re.compile(
+    rf"\s*(?:[\[({{【<]\s*(?:at|@|艾特)\s*[\])}}】>]|[艾爱]特|[{ANIMALS}]|圈a|小?老鼠|[_-]at[_-]|\sat\s|在|#|@)\s*"
+)
 _DOT = re.compile(r"\s*(?:[\[({【<]\s*(?:dot|点|\.)\s*[\])}】>]|[_-]dot[_-]|\bdot\b|。|点|,|\.)\s*")
 _UNTIDY = f"{UNEVEN}|{gates.WIDE}"
 _PSEUDONYM = 5  # bytes: a million items share one with a chance under one half

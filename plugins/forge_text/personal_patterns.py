@@ -39,6 +39,7 @@ TOP = r"(?:com|cn|net|org|edu|gov|io|me|top|xyz|cc|info|hk|tw|uk|us|de|jp)"
 ANIMALS = "🐶🐕🐭🐁🐀"  # pictures that stand for the @, which Chinese calls a mouse and others a dog
 _AT = rf"(?:\s*+(?:[\[({{【<]\s*+(?:(?i:at)|@|艾特)\s*+[\])}}】>]|@|艾特|爱特|圈a|小老鼠|老鼠|[{ANIMALS}]|#)\s*+)"
 _DOT = r"(?:\s*+(?:[\[({【<]\s*+(?:(?i:dot)|点|\.)\s*+[\])}】>]|\.|。|点|\b(?i:dot)\b|,(?=com|cn))\s*+)"
+_INNER = rf"(?:(?:\s*+[\[({{【<]\s*+(?i:dot)\s*+[\])}}】>]\s*+|\s++(?i:dot)\s++){_LOCAL})?"  # sam (dot) parker (at) …
 _COUNTRY = rf"(?:{_DOT}(?:cn|hk|tw|uk|au|sg))?"  # behind a domain that could end before: .edu.cn
 SITE = re.compile(
     r"(?:looks?|looking|looked|is|was|were|are|be|been|am|me|us|them|it|arrived?|works?|working|met|meet|shop|buy|bought|"
@@ -49,9 +50,9 @@ SITE = re.compile(
 PROVIDER = r"(?:qq|QQ|163|126|139|gmail|Gmail|foxmail|outlook|hotmail|sina|sohu|yeah|yahoo|icloud)"
 EMAILS = (
     re.compile(rf"{_LOCAL}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{{2,}}"),
-    re.compile(rf"{_LOCAL}{_AT}[A-Za-z0-9-]+(?:{_DOT}[A-Za-z0-9-]+)*?{_DOT}{TOP}{_COUNTRY}(?![A-Za-z0-9])"),
+    re.compile(rf"{_LOCAL}{_INNER}{_AT}[A-Za-z0-9-]+(?:{_DOT}[A-Za-z0-9-]+)*?{_DOT}{TOP}{_COUNTRY}(?![A-Za-z0-9])"),
     re.compile(
-        rf"{_LOCAL}\s++(?i:at)\s++[A-Za-z0-9-]+(?:\s*+(?:\.|\b(?i:dot)\b|点)\s*+[A-Za-z0-9-]+)*?"
+        rf"{_LOCAL}{_INNER}\s++(?i:at)\s++[A-Za-z0-9-]+(?:\s*+(?:\.|\b(?i:dot)\b|点)\s*+[A-Za-z0-9-]+)*?"
         rf"\s++(?:(?i:dot)|点)\s++{TOP}{_COUNTRY}(?![A-Za-z0-9])"
     ),
     re.compile(
@@ -219,7 +220,8 @@ _AREA = r"\(?0(?:10|2[0-9]|[3-9][0-9]{2})\)?"
 _EXTENSION = r"(?:\s*+(?:转|分机|ext\.?)\s*+[0-9]{1,5})?"
 _TELEPHONE_WORD = r"(?:电话|座机|固话|宅电|家电|打给我|联系方式|tel|Tel|TEL|phone|Phone)(?:号码?)?\s*+(?:[:是为.])?\s*+"
 LANDLINES = (
-    re.compile(r"(?<![0-9])(?P<value>0[0-9]{2,3}-[0-9]{7,8})(?![0-9])"),
+    re.compile(rf"(?<![0-9])(?P<value>0[0-9]{{2,3}}-[0-9]{{7,8}}{_EXTENSION})(?![0-9])"),
+    re.compile(r"(?<![0-9A-Za-z\-])(?P<value>85[23]-[2-9][0-9]{3}[ \-]?[0-9]{4})(?![0-9\-])"),
     re.compile(
         rf"(?<![0-9])(?P<value>{_CHINA}{_AREA}{_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}}{_EXTENSION})(?![0-9]){MEASURE}"
     ),
