@@ -141,7 +141,8 @@ class Dialogue:
         try:
             system, turns, before, strange = self._turns(row, pattern)
         except (TypeError, AttributeError, ValueError):
-            return (*head, None, [], f"`{self.column}` is not of the form `{self.form}`", 0, 0, 0)
+            problem = f"`{self.column}` is not of the form `{self.form}`"
+            return (*head, None, _as_it_came(row[self.column]), problem, 0, 0, 0)
         labels = roles_of([label for label, _ in turns], self.roles)
         said: list[dict[str, str]] = []
         problem, empty = None, 0
@@ -160,7 +161,7 @@ class Dialogue:
                 said.append({"role": role, "text": text})
         if len(said) < _TWO:
             problem = problem or ("under two turns" if said else "no labelled turn")
-        return (*head, system or None, said, problem, empty, before, strange)
+        return (*head, system or None, said or _as_it_came(row[self.column]), problem, empty, before, strange)
 
     def _turns(self, row: Mapping[str, Any], pattern: Any) -> Told:
         """Return a row's system prompt and its turns by label.
@@ -200,6 +201,11 @@ def _alternating(pairs: list[tuple[str, str]]) -> Iterator[Turn]:
     for asked, answered in pairs:
         yield "user", asked
         yield "assistant", answered
+
+
+def _as_it_came(value: Any) -> list[dict[str, str]]:
+    """Return what stands in place of the turns of a row that is dropped, for the ledger's examples."""
+    return [{"role": "unread", "text": str(value)}]
 
 
 def _text(value: Any) -> str:
