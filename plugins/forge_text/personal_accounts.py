@@ -15,7 +15,7 @@ def _compiled(*expressions: str) -> tuple[re.Pattern[str], ...]:
     return tuple(re.compile(expression, re.IGNORECASE) for expression in expressions)
 
 
-_IS = r"(?:(?:就?是|为|叫|:|=|-{1,2}|→)\s*+){0,2}"
+_IS = r"(?:(?:就?是|为|叫|:|=|-{1,2}|→)\s*+){0,2}[\"'`“‘「『\[【<]?"
 _QQ = (
     r"(?:(?<![A-Za-z])[Qq][ .]?[Qq]|扣[ *.]?扣|口口(?=号|:)|企鹅|球球|蔻蔻|抠抠|叩叩|秋秋|丘丘|🐧"
     r"|(?<![A-Za-z])qiu ?qiu|鹅号"
@@ -26,7 +26,7 @@ _HEART = r"(?:[❤♥♡💕💗💓💖]\ufe0f?)"
 _WECHAT = (
     rf"(?:微{_BREAK}信|微x|[威薇徽维]信|[威薇徽]芯|[微威薇维]{_HEART}|wei信|卫星(?=号|:)|(?<=加)卫星"
     r"|(?<![气象导航通信侦察人造北斗])卫星 ?(?=(?-i:[a-z])[A-Za-z0-9]*[_\-0-9])"
-    rf"|(?<![A-Za-z])(?:we ?chat|wei ?xin|[vw](?: |{_HEART})?x|[vw]信|v{_HEART}|w{_HEART}|v(?=号|:)|vx?号)"
+    rf"|(?<![A-Za-z])(?:we ?chat|wei ?xin|[vw](?: |{_HEART})?x(?!_)|[vw]信|v{_HEART}|w{_HEART}|v(?=号|:)|vx?号)"
     r"|[加➕+] ?(?:v|薇|微)|薇(?=:)|(?<![稍些轻细])微(?=:)|(?:微|薇|(?<![A-Za-z])v)我|绿泡泡|绿色软件)"
 )
 _ALSO = rf"(?:\s*+(?:/|、|,|和|或|&|跟)\s*+(?:{_QQ}|{_WECHAT}|手机|电话)号?)*"
@@ -37,8 +37,9 @@ _QQ_LETTERS = r"(?=(?:[OolI]*[0-9]){6})[1-9][0-9OolI]{5,10}(?![0-9A-Za-z])"
 QQ_NUMBERS = (
     re.compile(rf"(?<=我的)(?:[Qq]{{2}}|扣扣)\s*+,\s*+[1-9][0-9]{{5,10}}(?![0-9]){UNIT}(?![月日号])"),
     re.compile(
-        rf"{_QQ}\s*+(?:号码?|群(?:号|主)?|账号|帐号|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号)?\s*+"
-        rf"(?:{_IS}|is\s++)(?:{_QQ_DIGITS}|{_QQ_GROUPS}|{_QQ_LETTERS}){UNIT}",
+        rf"{_QQ}\s*+(?:号码?|(?:交流|学习|官方|粉丝|互助)?群(?:号|主)?|账号|帐号|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号)?\s*+"
+        rf"(?:{_IS}|is\s++)(?:{_QQ_DIGITS}|{_QQ_GROUPS}|{_QQ_LETTERS})"
+        rf"(?:\s*+(?:[、,/]|或者?|和|\s)\s*+[1-9][0-9]{{5,10}}(?![0-9]))*{UNIT}",
         re.IGNORECASE,
     ),
     re.compile(rf"(?<![折抵回暂被罚])扣我?\s*+(?=(?:[^0-9]?[0-9]){{7}})(?:{_QQ_DIGITS}|{_QQ_GROUPS}){MEASURE}"),
@@ -86,7 +87,8 @@ _IDENTIFIER = r"[A-Za-z][A-Za-z0-9_-]{5,19}"
 _MIXED = r"(?=[A-Za-z0-9_.\-]{0,28}[0-9_\-])(?=[0-9_.\-]{0,28}[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.\-]{4,28}[A-Za-z0-9_]"
 _HANDLE = r"[A-Za-z0-9_][A-Za-z0-9_.]{2,28}[A-Za-z0-9_]"
 _JOINED = (
-    r"[A-Za-z0-9_.\-]{1,20}(?:(?:\s?(?:下划线|短横线?|横杠|横线|减号|杠|underscore)\s?|(?<=[A-Za-z]) ?点 ?(?=[A-Za-z]))"
+    r"[A-Za-z0-9_.\-]{0,19}[A-Za-z0-9_]"
+    r"(?:(?:\s?(?:下划线|短横线?|横杠|横线|减号|杠|underscore)\s?|(?<=[A-Za-z]) ?点 ?(?=[A-Za-z]))"
     r"[A-Za-z0-9_.\-]{1,20}){1,3}"
 )
 """A name whose marks are words."""
@@ -122,7 +124,7 @@ AFTER_PLATFORM = _compiled(
 )
 MINE = re.compile(r"(?:my|我的?)\s*+$", re.IGNORECASE)
 AFTER_MY_PLATFORM = _compiled(
-    rf"\s*+(?:is\s++|{_IS})@?(?P<value>[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)+)",
+    rf"\s*+(?:is\s++|{_IS})@?(?P<value>(?=[A-Za-z0-9_.]{{5}})(?=[0-9_.]*[A-Za-z])[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)+)",
     rf"(?:{_MARK}|昵称)?\s*+{_IS}@(?P<value>\w{{2,20}})",
 )
 PLATFORM_ALONE = _compiled(
