@@ -141,8 +141,8 @@ class Dialogue:
         try:
             system, turns, before, strange = self._turns(row, pattern)
         except (TypeError, AttributeError, ValueError):
-            problem = f"`{self.column}` is not of the form `{self.form}`"
-            return (*head, None, _as_it_came(row[self.column]), problem, 0, 0, 0)
+            form = f"`{self.column}` is not of the form `{self.form}`"
+            return (*head, None, _as_it_came(row[self.column]), form, 0, 0, 0)
         labels = roles_of([label for label, _ in turns], self.roles)
         said: list[dict[str, str]] = []
         problem, empty = None, 0

@@ -147,6 +147,12 @@ FOUND = [
     ("电话136，中间四位0000，后四位0000", "电话[PHONE]"),
     ("电话186.00003952", "电话[PHONE]"),
     ("绿泡泡 lin下划线07", "[SOCIAL]"),
+    ("QQ交流群: 100200300", "[SOCIAL]"),
+    ("扣扣：100200300 200300400", "[SOCIAL]"),
+    ("微信：“lin_07”", "[SOCIAL]”"),
+    ("邮箱 lin (dot) xiao (at) example (dot) com", "邮箱 [EMAIL]"),
+    ("知乎用户lin_er07", "[SOCIAL]"),
+    ("宿舍电话0571-55551234转8001", "宿舍电话[PHONE]"),
     ("把vx留在评论区：lin_07", "把[SOCIAL]"),
     ("mail me, j.liu AT example DOT edu DOT cn", "mail me, [EMAIL]"),
     ("call four one five, 555, oh one nine three", "call [PHONE]"),
@@ -271,6 +277,10 @@ KEPT = [
     "d6fcaeed0ef705ff241930bae03466155925  answers.json",
     "realTweets/Twitter_volume_AAPL.csv",
     "look at google dot com",
+    "我的抖音 12.3.0",
+    "vx_total + 1",
+    "在host1上添加vxlan0端口",
+    "老师需要多+V信息",
 ]
 
 SENTENCES = [
