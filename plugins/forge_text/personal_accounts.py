@@ -17,9 +17,9 @@ def _compiled(*expressions: str) -> tuple[re.Pattern[str], ...]:
 
 _IS = r"(?:(?:就?是|为|叫|:|=|-{1,2}|→)\s*+){0,2}[\"'`“‘「『\[【<]?"
 _QQ = (
-    r"(?:(?<![A-Za-z])[Qq][ .]?[Qq]|扣[ *.]?扣|口口(?=号|:)|企鹅|球球|蔻蔻|抠抠|叩叩|秋秋|丘丘|🐧"
+    r"(?:(?<![A-Za-z])[Qq][ .]?[Qq]|扣[ *.]?扣|口口(?=号|:| ?[1-9][0-9]{4})|企鹅|球球|蔻蔻|抠抠|叩叩|秋秋|丘丘|🐧"
     r"|(?<![A-Za-z])qiu ?qiu|鹅号"
-    r"|(?<![A-Za-z])[Qq](?=号|:)|(?<=[我的])[Qq](?=是)|扣(?=号|:)|[加+➕][个我]?[Qq扣])"
+    r"|(?<![A-Za-z])[Qq](?=号|:)|(?<=[我的])[Qq](?=是|[1-9][0-9]{5})|扣(?=号|:)|[加+➕][个我]?[Qq扣])"
 )
 _BREAK = r"[ *·./_-]{0,2}"  # put between the characters of a name to hide it
 _HEART = r"(?:[❤♥♡💕💗💓💖]\ufe0f?)"
@@ -30,14 +30,16 @@ _WECHAT = (
     r"|[加➕+] ?(?:v|薇|微)|薇(?=:)|(?<![稍些轻细])微(?=:)|(?:微|薇|(?<![A-Za-z])v)我|绿泡泡|绿色软件)"
 )
 _ALSO = rf"(?:\s*+(?:/|、|,|和|或|&|跟)\s*+(?:{_QQ}|{_WECHAT}|手机|电话)号?)*"
-_SAID = r"(?:[哈吧哦呀啊呢嘛]{1,2}|上?(?:搜索?|加|找|叫|查|戳)我?)?"  # what people put between a name and an account
+_SAID = (
+    r"(?:[哈吧哦呀啊呢嘛聊]{1,2}[?!]?|上?(?:搜索?|加|找|叫|查|戳)我?)?"  # what people put between a name and an account
+)
 _QQ_DIGITS = r"[1-9](?:[ \-.]?[0-9]){4,11}(?![0-9])(?!-[0-9])"
 _QQ_GROUPS = r"[1-9][0-9]{2,3}(?:[,、·…] ?[0-9]{3,4}){1,2}(?![0-9])(?!,[0-9])"
 _QQ_LETTERS = r"(?=(?:[OolI]*[0-9]){6})[1-9][0-9OolI]{5,10}(?![0-9A-Za-z])"
 QQ_NUMBERS = (
     re.compile(rf"(?<=我的)(?:[Qq]{{2}}|扣扣)\s*+,\s*+[1-9][0-9]{{5,10}}(?![0-9]){UNIT}(?![月日号])"),
     re.compile(
-        rf"{_QQ}\s*+(?:号码?|(?:交流|学习|官方|粉丝|互助)?群(?:号|主)?|账号|帐号|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号)?\s*+"
+        rf"{_QQ}\s*+(?:号码?|(?:交流|学习|官方|粉丝|互助)?群(?:号|主)?|账号|帐号|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号|同步)?\s*+"
         rf"(?:{_IS}|is\s++)(?:{_QQ_DIGITS}|{_QQ_GROUPS}|{_QQ_LETTERS})"
         rf"(?:(?:\s*+(?:[、,/]|或者?|和)\s*+|\s++)[1-9][0-9]{{5,10}}(?![0-9]))*{UNIT}",
         re.IGNORECASE,
@@ -75,6 +77,7 @@ PLATFORM_WORDS = (
     "dou音",
     "b站",
     "line",
+    "dc:",
     "qq",
     "tme",
 )
@@ -95,7 +98,7 @@ _JOINED = (
 _APART = r"[A-Za-z](?: [A-Za-z0-9_]){5,19}(?![A-Za-z0-9_])"
 _LEFT_AT = r"[^A-Za-z0-9。!?;\n]{0,4}(?:写|留|放|发|贴)[^A-Za-z0-9。!?;\n]{0,6}(?::|是)\s*+"  # 我把VX写在最后:…
 _MARK = r"(?:号码?|ID|UID|账号|帐号|用户名|名|account|handle|username|user|name)"
-_CALLED_WECHAT = rf"\s*+(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号)?\s*+"
+_CALLED_WECHAT = rf"\s*+(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号|同步)?\s*+"
 WECHAT = re.compile(_WECHAT, re.IGNORECASE)
 AFTER_WECHAT = _compiled(
     rf"{_CALLED_WECHAT}{_IS}(?P<value>{_JOINED}|{_APART})",
@@ -103,6 +106,7 @@ AFTER_WECHAT = _compiled(
     rf"{_CALLED_WECHAT}(?:{_SAID}\s*+{_IS}|(?:is|at|me at)\s++)@?(?P<value>{_MIXED})",
     rf"\s*+(?:id|account|handle|name|username)\s++is\s++(?P<value>{_IDENTIFIER})",
     rf"号?{_LEFT_AT}(?P<value>{_MIXED})",
+    rf"[^A-Za-z0-9。!?;\n]{{0,16}}(?P<value>{_MIXED})\s*+,?\s*+(?:你|可以|直接|就能)*+(?:搜|加我|查找|找我)",
     rf"{_CALLED_WECHAT}\((?P<value>{_IDENTIFIER}|{_MIXED})\)",
     rf"{_CALLED_WECHAT}{_IS}(?P<value>[1-9](?:[ \-]?[0-9]){{5,11}})(?![0-9]){UNIT}",
 )
@@ -112,7 +116,7 @@ AFTER_PLATFORM = _compiled(
     rf"(?:\s*+{_MARK}\s*+(?:{_IS}|is\s++)|\s*+(?:就?是|为|叫|:|=|@))\s*+@?"
     rf"(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{{3,28}}[A-Za-z0-9_](?:#[0-9]{{4}})?){UNIT}",
     rf"\s++(?:is|as)\s++(?P<value>@{_HANDLE}|{_IDENTIFIER}#[0-9]{{4}}|{_MIXED})",
-    rf"\s*+\)?\s*+(?:me\s++)?(?:at\s++)?@(?P<value>{_HANDLE})",
+    rf"{_SAID}\s*+\)?\s*+(?:me\s++)?(?:at\s++)?@(?P<value>{_HANDLE})",
     rf"[^A-Za-z0-9。!?;\n]{{0,8}}{_MARK}\s*+(?:{_IS}|is\s++)@?(?P<value>{_MIXED}){UNIT}",
     rf"(?:号?{_LEFT_AT}|用户\s*+)@?(?P<value>{_MIXED})",
     rf"号?\s*+{_IS}(?P<value>{_JOINED}|live:[A-Za-z0-9_.]{{5,30}})",
@@ -122,12 +126,13 @@ AFTER_PLATFORM = _compiled(
     rf"\s*+(?:{_MARK}\s*+)?{_IS}(?P<value>[A-Za-z0-9_.]{{2,30}}#[0-9]{{4}})(?![0-9])",
     r"\s*+@(?P<value>\w{2,20})\s*+,?\s*+(?:就?是我|是?本人)",
 )
-MINE = re.compile(r"(?:my|我的?)\s*+$", re.IGNORECASE)
+MINE = re.compile(r"(?:my|我的?(?:大号|小号|个人)?)\s*+$", re.IGNORECASE)
 AFTER_MY_PLATFORM = _compiled(
     rf"\s*+(?:is\s++|{_IS})@?(?P<value>(?=[A-Za-z0-9_.]{{5}})(?=[0-9_.]*[A-Za-z])[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)+)",
     rf"(?:{_MARK}|昵称)?\s*+{_IS}@(?P<value>\w{{2,20}})",
 )
 PLATFORM_ALONE = _compiled(
+    r"(?<![A-Za-z])dc\s*+:\s*+(?P<value>[A-Za-z0-9_.]{2,30}#[0-9]{4})(?![0-9])",
     rf"(?P<value>(?<![A-Za-z0-9_@.])@{_HANDLE}|(?<![A-Za-z0-9_@.]){_MIXED})\s++on\s++"
     rf"(?:{LATIN_PLATFORMS}|wechat|line|QQ)(?![A-Za-z])",
     rf"(?:^|(?<=[^A-Za-z0-9.]))(?:https?://)?(?:www\.|m\.)?(?:t\.me|{_SITES})/@?"

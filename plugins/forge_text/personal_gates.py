@@ -29,7 +29,7 @@ _APART = rf"[{_LETTER}](?:[ 　][{_LETTER}]){{5}}"
 _ACCOUNT = rf"(?:{_IDENTIFIER}|[#＃][0-9０-９]{{4}}|{_DIGITS}|{_JOINED}|{_APART})"
 _NAME = (
     rf"(?:[微薇威徽维維卫衛]|{_in_either_script(f'围脖|小红薯|绿泡泡|绿色软件|{HAN_PLATFORMS}')}|B站|b站|[Ａ-Ｚａ-ｚ]"
-    rf"|(?:^|[^A-Za-z])(?i:v|w|qq|line|{LATIN_PLATFORMS}))"
+    rf"|(?:^|[^A-Za-z])(?i:v|w|qq|line|dc|{LATIN_PLATFORMS}))"
 )
 _LINK = r"(?i:t\.me|\.com(?:/u|/user|/user/profile|/people|/in|/add)?)/"
 _SAID = rf"(?:{ENGLISH_DIGIT}|[0-9]{{1,4}})"

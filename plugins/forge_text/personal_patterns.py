@@ -53,7 +53,7 @@ EMAILS = (
     re.compile(rf"{_LOCAL}{_INNER}{_AT}[A-Za-z0-9-]+(?:{_DOT}[A-Za-z0-9-]+)*?{_DOT}{TOP}{_COUNTRY}(?![A-Za-z0-9])"),
     re.compile(
         rf"{_LOCAL}{_INNER}\s++(?i:at)\s++[A-Za-z0-9-]+(?:\s*+(?:\.|\b(?i:dot)\b|点)\s*+[A-Za-z0-9-]+)*?"
-        rf"\s++(?:(?i:dot)|点)\s++{TOP}{_COUNTRY}(?![A-Za-z0-9])"
+        rf"(?:\s++(?i:dot)\s++|\s*+点\s*+){TOP}{_COUNTRY}(?![A-Za-z0-9])"
     ),
     re.compile(
         rf"(?:邮箱|邮件|e-?mail|E-?mail|EMAIL|mail)[^A-Za-z0-9。!?]{{0,6}}(?P<value>{_LOCAL}\s++(?:at|AT|At)\s++"
@@ -158,6 +158,7 @@ NAMED_NUMBERS = (
     ),
     re.compile(r"(?<![0-9A-Za-z\-+])0[1-9][0-9]{2,3}[ -]?[0-9]{3}[ -]?[0-9]{3,4}(?![0-9\-])"),
     re.compile(r"(?<![0-9A-Za-z\-+.,])(?!800|400)[2-9][0-9]{2}-[0-9]{4}(?![0-9\-])"),
+    re.compile(r"(?<![0-9])(?:010|02[0-9]|0[3-9][0-9]{2})[,、] ?[2-9][0-9]{6,7}(?![0-9])"),
     re.compile(
         rf"(?<![0-9])(?<![0-9][ \-.·])0{_SINGLE_GAP}(?:1{_SINGLE_GAP}0|2{_SINGLE_GAP}[0-9]"
         rf"|[3-9]{_SINGLE_GAP}[0-9]{_SINGLE_GAP}[0-9])(?:{_SINGLE_GAP}[0-9]){{7,8}}(?![0-9])(?!{_SINGLE_GAP}[0-9])"
@@ -220,7 +221,7 @@ _AREA = r"\(?0(?:10|2[0-9]|[3-9][0-9]{2})\)?"
 _EXTENSION = r"(?:\s*+(?:转|分机|ext\.?)\s*+[0-9]{1,5})?"
 _TELEPHONE_WORD = r"(?:电话|座机|固话|宅电|家电|打给我|联系方式|tel|Tel|TEL|phone|Phone)(?:号码?)?\s*+(?:[:是为.])?\s*+"
 LANDLINES = (
-    re.compile(rf"(?<![0-9])(?P<value>0[0-9]{{2,3}}-[0-9]{{7,8}}{_EXTENSION})(?![0-9])"),
+    re.compile(rf"(?<![0-9])(?P<value>{_CHINA}0[0-9]{{2,3}}-[0-9]{{7,8}}{_EXTENSION})(?![0-9])"),
     re.compile(r"(?<![0-9A-Za-z\-])(?P<value>85[23]-[2-9][0-9]{3}[ \-]?[0-9]{4})(?![0-9\-])"),
     re.compile(
         rf"(?<![0-9])(?P<value>{_CHINA}{_AREA}{_GAP}[2-9][0-9]{{2,3}}{_GAP}[0-9]{{4}}{_EXTENSION})(?![0-9]){MEASURE}"

@@ -171,7 +171,8 @@ def _mobiles(shadow: str) -> Iterator[Hit]:
             yield _hit(match)
     for match in patterns.MOBILE_IN_PARTS.finditer(shadow):
         parts = re.sub(r"[^0-9]", "", match.group())
-        if patterns.MOBILE.fullmatch(parts) and _called_telephone(shadow, match):
+        told = len(re.findall(r"[0-9]+", match.group())) > 2 or _called_telephone(shadow, match)  # noqa: PLR2004
+        if told and patterns.MOBILE.fullmatch(parts):
             yield match.start(), match.end(), parts
 
 
