@@ -17,7 +17,8 @@ def _compiled(*expressions: str) -> tuple[re.Pattern[str], ...]:
 
 _IS = r"(?:(?:就?是|为|叫|:|=|-{1,2}|→)\s*+){0,2}[\"'`“‘「『\[【<]?"
 _QQ = (
-    r"(?:(?<![A-Za-z])[Qq][ .]?[Qq]|扣[ *.]?扣|口口(?=号|:| ?[1-9][0-9]{4})|企鹅|球球|蔻蔻|抠抠|叩叩|秋秋|丘丘|🐧"
+    r"(?:(?<![A-Za-z])[Qq][ .]?[Qq]|扣[ *.]?扣|口口(?=号|:| ?[1-9][0-9]{4})|(?<![A-Za-z])[Qq]我(?= ?:| ?[1-9])"
+    r"|企鹅|球球|蔻蔻|抠抠|叩叩|秋秋|丘丘|🐧"
     r"|(?<![A-Za-z])qiu ?qiu|鹅号"
     r"|(?<![A-Za-z])[Qq](?=号|:)|(?<=[我的])[Qq](?=是|[1-9][0-9]{5})|扣(?=号|:)|[加+➕][个我]?[Qq扣])"
 )
@@ -30,9 +31,8 @@ _WECHAT = (
     r"|[加➕+] ?(?:v|薇|微)|薇(?=:)|(?<![稍些轻细])微(?=:)|(?:微|薇|(?<![A-Za-z])v)我|绿泡泡|绿色软件)"
 )
 _ALSO = rf"(?:\s*+(?:/|、|,|和|或|&|跟)\s*+(?:{_QQ}|{_WECHAT}|手机|电话)号?)*"
-_SAID = (
-    r"(?:[哈吧哦呀啊呢嘛聊]{1,2}[?!]?|上?(?:搜索?|加|找|叫|查|戳)我?)?"  # what people put between a name and an account
-)
+_SAID = r"(?:[哈吧哦呀啊呢嘛聊]{1,2}[?!]?|上?(?:可以|直接)?(?:我?叫|搜索?|加|找|查|戳)我?)?"
+"""What people put between a name and an account."""
 _QQ_DIGITS = r"[1-9](?:[ \-.]?[0-9]){4,11}(?![0-9])(?!-[0-9])"
 _QQ_GROUPS = r"[1-9][0-9]{2,3}(?:[,、·…] ?[0-9]{3,4}){1,2}(?![0-9])(?!,[0-9])"
 _QQ_LETTERS = r"(?=(?:[OolI]*[0-9]){6})[1-9][0-9OolI]{5,10}(?![0-9A-Za-z])"
@@ -67,7 +67,8 @@ _HAN_NAMES = (
 HAN_PLATFORMS = "|".join(_BREAK.join(name) for name in _HAN_NAMES.split("|")) + "|抖yin|dou音"
 LATIN_PLATFORMS = (
     "bilibili|soul|telegram|tg|ins|insta|instagram|ig|twitter|facebook|fb|whatsapp|discord|skype|snapchat|snap|tiktok|"
-    "douyin|dy|d音|weibo|wb|xhs|kik|steam"
+    "douyin|dy|d音|weibo|wb|xhs|kik|steam|reddit|kakaotalk|kakao|viber|linkedin|pinterest|tumblr|twitch|mastodon|bluesky|"
+    "roblox|psn|lofter"
 )
 PLATFORM_WORDS = (
     *re.sub(r"\(\?:/[a-z]+\)\?|[^a-z|]", "", _SITES[3:-1]).split("|"),
@@ -78,16 +79,18 @@ PLATFORM_WORDS = (
     "b站",
     "line",
     "dc:",
+    "uid",
     "qq",
     "tme",
 )
 _PLATFORM = (
     rf"(?:{HAN_PLATFORMS}|B站"
     rf"|(?<![A-Za-z0-9])(?!(?<=[A-Za-z] )(?:soul|steam))(?:(?:{LATIN_PLATFORMS})(?![A-Za-z0-9_])"
-    r"|line(?=\s*+,?\s*+(?:id|号|:|账号|用户名))|qq(?=\s*+(?:id|号|:))))"
+    r"|line(?=\s*+,?\s*+(?:id|号|:|账号|用户名|是|叫))|qq(?=\s*+(?:id|号|:))))"
 )
 _IDENTIFIER = r"[A-Za-z][A-Za-z0-9_-]{5,19}"
 _MIXED = r"(?=[A-Za-z0-9_.\-]{0,28}[0-9_\-])(?=[0-9_.\-]{0,28}[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.\-]{4,28}[A-Za-z0-9_]"
+_DOTTED = r"(?=[A-Za-z0-9_.]{5})(?=[0-9_.]*[A-Za-z])[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)+"
 _HANDLE = r"[A-Za-z0-9_][A-Za-z0-9_.]{2,28}[A-Za-z0-9_]"
 _JOINED = (
     r"[A-Za-z0-9_.\-]{0,19}[A-Za-z0-9_]"
@@ -97,6 +100,7 @@ _JOINED = (
 """A name whose marks are words."""
 _APART = r"[A-Za-z](?: [A-Za-z0-9_]){5,19}(?![A-Za-z0-9_])"
 _LEFT_AT = r"[^A-Za-z0-9。!?;\n]{0,4}(?:写|留|放|发|贴)[^A-Za-z0-9。!?;\n]{0,6}(?::|是)\s*+"  # 我把VX写在最后:…
+_BETWEEN = r"(?:[^A-Za-z0-9。!?;\n]{0,12}|\s*+[,;(]?\s*+(?:and\s++)?(?:my|the|under|as)\s++)"
 _MARK = r"(?:号码?|ID|UID|账号|帐号|用户名|名|account|handle|username|user|name)"
 _CALLED_WECHAT = rf"\s*+(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号|同步)?\s*+"
 WECHAT = re.compile(_WECHAT, re.IGNORECASE)
@@ -114,24 +118,29 @@ WECHAT_ALONE = _compiled(r"(?<![A-Za-z0-9_])(?P<value>wxid_[A-Za-z0-9]{6,20})")
 PLATFORM = re.compile(_PLATFORM, re.IGNORECASE)
 AFTER_PLATFORM = _compiled(
     rf"(?:\s*+{_MARK}\s*+(?:{_IS}|is\s++)|\s*+(?:就?是|为|叫|:|=|@))\s*+@?"
-    rf"(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{{3,28}}[A-Za-z0-9_](?:#[0-9]{{4}})?){UNIT}",
+    r"(?P<value>(?!(?-i:[A-Za-z][a-z]*) +[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.\-]{3,28}[A-Za-z0-9_](?:#[0-9]{4})?)"
+    rf"{UNIT}",
+    rf"\s*+\(@?(?P<value>{_DOTTED}|{_MIXED})\)",
     rf"\s++(?:is|as)\s++(?P<value>@{_HANDLE}|{_IDENTIFIER}#[0-9]{{4}}|{_MIXED})",
     rf"{_SAID}\s*+\)?\s*+(?:me\s++)?(?:at\s++)?@(?P<value>{_HANDLE})",
-    rf"[^A-Za-z0-9。!?;\n]{{0,8}}{_MARK}\s*+(?:{_IS}|is\s++)@?(?P<value>{_MIXED}){UNIT}",
+    rf"{_BETWEEN}{_MARK}\s*+(?:{_IS}|is\s++)@?(?P<value>{_DOTTED}|{_MIXED}){UNIT}",
+    rf"{_BETWEEN}(?:号码?|ID|账号|帐号|用户名|username|handle)(?:就?是|叫|:|\s++is)\s*+@?(?P<value>{_IDENTIFIER})",
     rf"(?:号?{_LEFT_AT}|用户\s*+)@?(?P<value>{_MIXED})",
     rf"号?\s*+{_IS}(?P<value>{_JOINED}|live:[A-Za-z0-9_.]{{5,30}})",
     r"\s*+(?!(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9]))(?P<value>[1-9](?:[ \-]?[0-9]){7,11})"
     r"(?=\s*+(?:$|[,。!?;)\n]))",
-    rf"{_SAID}\s?(?:[-→>]{{1,2}} ?)?(?P<value>{_MIXED}){UNIT}",
+    rf"\s?{_SAID}\s?(?:[-→>]{{1,2}} ?|{_IS})(?P<value>{_MIXED}){UNIT}",
     rf"\s*+(?:{_MARK}\s*+)?{_IS}(?P<value>[A-Za-z0-9_.]{{2,30}}#[0-9]{{4}})(?![0-9])",
     r"\s*+@(?P<value>\w{2,20})\s*+,?\s*+(?:就?是我|是?本人)",
 )
 MINE = re.compile(r"(?:my|我的?(?:大号|小号|个人)?)\s*+$", re.IGNORECASE)
 AFTER_MY_PLATFORM = _compiled(
-    rf"\s*+(?:is\s++|{_IS})@?(?P<value>(?=[A-Za-z0-9_.]{{5}})(?=[0-9_.]*[A-Za-z])[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)+)",
+    rf"(?:\s*+{_IS}|(?:\s++is|'s)\s++)@?(?P<value>{_DOTTED}|{_MIXED})",
     rf"(?:{_MARK}|昵称)?\s*+{_IS}@(?P<value>\w{{2,20}})",
 )
 PLATFORM_ALONE = _compiled(
+    rf"(?<![A-Za-z])UID\s*+{_IS}(?P<value>[1-9][0-9]{{6,16}})(?![0-9])",
+    r"reddit[^A-Za-z0-9]{0,4}(?:(?:as|at|is)\s++)?u/(?P<value>[A-Za-z0-9_\-]{3,20})",
     r"(?<![A-Za-z])dc\s*+:\s*+(?P<value>[A-Za-z0-9_.]{2,30}#[0-9]{4})(?![0-9])",
     rf"(?P<value>(?<![A-Za-z0-9_@.])@{_HANDLE}|(?<![A-Za-z0-9_@.]){_MIXED})\s++on\s++"
     rf"(?:{LATIN_PLATFORMS}|wechat|line|QQ)(?![A-Za-z])",

@@ -120,8 +120,8 @@ MOBILES_APART = (
 They look behind after their first digit, since `re` finds a literal beginning ten times as fast.
 """
 _THEN = (
-    r"\s*+,?\s*+(?:后面?|中间|接着?|然后|再|最后|末尾|尾号)"
-    r"(?:是|为|接着?|加上?|跟着?|[两二三四五六七八几]位(?:数字?)?)*+\s*+[,:]?\s*+"
+    r"[\s,.\-]*+(?:后面?|中间|接着?|然后|再|最后|末尾|尾号)"
+    r"(?:是|为|接着?|加上?|跟着?|[两二三四五六七八几]位(?:数字?)?)*+\s*+[,:\-]?\s*+"
 )
 MOBILE_IN_PARTS = re.compile(rf"1(?<![0-9]1)[3-9][0-9]{{1,8}}(?:{_THEN}[0-9]{{1,8}}){{1,3}}(?![0-9])")
 MOBILE = re.compile(r"1[3-9][0-9]{9}")
