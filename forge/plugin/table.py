@@ -49,10 +49,10 @@ def write_parts(parts: Iterator[pl.DataFrame], schema: pl.Schema, folder: Path) 
     folder.mkdir(parents=True, exist_ok=True)
     # One source that gives a batch at a time: a plan of many frames takes the square of their number to run.
     source = register_io_source(lambda *_pushed_down: _batches(parts, schema), schema=schema)
-    # strings without the views into buffers that depend on how threads shared the work
-    source.sink_ipc(
-        folder / TABLE, compression="uncompressed", compat_level=pl.CompatLevel.oldest(), record_batch_size=BATCH
-    )
+    # A path is opened twice, and cut to nothing the second time: ext4 then has the file written before it is closed.
+    with (folder / TABLE).open("wb", buffering=0) as file:
+        # strings without the views into buffers that depend on how threads shared the work
+        source.sink_ipc(file, compression="uncompressed", compat_level=pl.CompatLevel.oldest(), record_batch_size=BATCH)
 
 
 def _batches(parts: Iterator[pl.DataFrame], schema: pl.Schema) -> Iterator[pl.DataFrame]:

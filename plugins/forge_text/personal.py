@@ -17,34 +17,35 @@ from typing import TYPE_CHECKING
 import attrs
 
 from forge_text import personal_gates as gates
-from forge_text import personal_rules as rules
+from forge_text import personal_words as words
 from forge_text.normalise import UNEVEN, even_spaces
-from forge_text.personal_patterns import ANIMALS, TRADITIONAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import polars as pl
 
+    from forge_text.personal_rules import Rule
+
     Replace = Callable[["Item"], str]
 
-EVERYWHERE = frozenset({rules.EMAIL, rules.IDENTITY, rules.PHONE, rules.QQ, rules.WECHAT, rules.SOCIAL})
+EVERYWHERE = frozenset({words.EMAIL, words.IDENTITY, words.PHONE, words.QQ, words.WECHAT, words.SOCIAL})
 """The kinds that are looked for unless told otherwise."""
 
-PLACEHOLDERS = {kind: f"[{kind}]" for kind in (*EVERYWHERE, rules.BANK, rules.PASSPORT)} | {
-    rules.QQ: "[SOCIAL]",
-    rules.WECHAT: "[SOCIAL]",
+PLACEHOLDERS = {kind: f"[{kind}]" for kind in (*EVERYWHERE, words.BANK, words.PASSPORT)} | {
+    words.QQ: "[SOCIAL]",
+    words.WECHAT: "[SOCIAL]",
 }
 
 _WIDE_TO_PLAIN = {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | {"\u3000": " "}
-_PLAIN = _WIDE_TO_PLAIN | dict.fromkeys("‐‑‒–—―－−─", "-") | TRADITIONAL
+_PLAIN = _WIDE_TO_PLAIN | dict.fromkeys("‐‑‒–—―－−─", "-") | words.TRADITIONAL
 _HAN_DIGITS = {
     character: str(value)
     for row in ("零一二三四五六七八九", "〇壹贰叁肆伍陆柒捌玖")
     for value, character in enumerate(row)
 } | dict(zip("幺貳陸洞拐勾两", "1260792", strict=True))
 _AT = re.compile(
-    rf"\s*(?:[\[({{【<]\s*(?:at|@|艾特)\s*[\])}}】>]|[艾爱]特|[{ANIMALS}]|圈a|小?老鼠|[_-]at[_-]|\sat\s|在|#|@)\s*"
+    rf"\s*(?:[\[({{【<]\s*(?:at|@|艾特)\s*[\])}}】>]|[艾爱]特|[{words.ANIMALS}]|圈a|小?老鼠|[_-]at[_-]|\sat\s|在|#|@)\s*"
 )
 _DOT = re.compile(r"\s*(?:[\[({【<]\s*(?:dot|点|\.)\s*[\])}】>]|[_-]dot[_-]|\bdot\b|。|点|,|\.)\s*")
 _UNTIDY = f"{UNEVEN}|{gates.WIDE}"
@@ -104,6 +105,8 @@ def _to_digits() -> _Exchange:
 
 def find(text: str, kinds: frozenset[str] = EVERYWHERE) -> list[Item]:
     """Return the personal data of *text* in the order of its places."""
+    from forge_text import personal_rules as rules  # compiles a hundred expressions
+
     shadow = _to_plain()(text)
     found: list[Item] = []
     for rule, kind in rules.FIRST_ROUND:
@@ -136,14 +139,14 @@ def pseudonyms(key: bytes) -> Replace:
 def canonical(item: Item) -> str:
     """Return what identifies *item*, free of the ways in which it can be spelled."""
     value = _to_digits()(item.value).lower()
-    if item.kind == rules.EMAIL:
+    if item.kind == words.EMAIL:
         return _DOT.sub(".", _AT.sub("@", value))
-    if item.kind in (rules.WECHAT, rules.SOCIAL):
+    if item.kind in (words.WECHAT, words.SOCIAL):
         return value.removeprefix("@")
-    kept = re.sub(r"[^0-9x]" if item.kind == rules.IDENTITY else r"[^0-9a-z]", "", value)
-    if item.kind == rules.QQ:
+    kept = re.sub(r"[^0-9x]" if item.kind == words.IDENTITY else r"[^0-9a-z]", "", value)
+    if item.kind == words.QQ:
         return re.sub(r"[^0-9]", "", value)
-    return _telephone(value) if item.kind == rules.PHONE else kept
+    return _telephone(value) if item.kind == words.PHONE else kept
 
 
 def _telephone(value: str) -> str:
@@ -230,7 +233,7 @@ def _holding(texts: pl.Series, pattern: str) -> pl.Series:
     return given.gather(_holding(texts.gather(given), pattern))
 
 
-def _apply(rule: rules.Rule, kind: str, shadow: str, found: list[Item]) -> str:
+def _apply(rule: Rule, kind: str, shadow: str, found: list[Item]) -> str:
     for start, stop, value in list(rule(shadow)):
         if "\0" in shadow[start:stop]:
             continue

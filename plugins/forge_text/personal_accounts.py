@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from forge_text.personal_patterns import MEASURE, UNIT
+from forge_text.personal_words import BREAK, HAN_NAMES, HAN_PLATFORMS, LATIN_PLATFORMS
 
 
 def _compiled(*expressions: str) -> tuple[re.Pattern[str], ...]:
@@ -22,10 +23,9 @@ _QQ = (
     r"|(?<![A-Za-z])qiu ?qiu|鹅号"
     r"|(?<![A-Za-z])[Qq](?=号|:)|(?<=[我的])[Qq](?=是|[1-9][0-9]{5})|扣(?=号|:)|[加+➕][个我]?[Qq扣])"
 )
-_BREAK = r"[ *·./_-]{0,2}"  # put between the characters of a name to hide it
 _HEART = r"(?:[❤♥♡💕💗💓💖]\ufe0f?)"
 _WECHAT = (
-    rf"(?:微{_BREAK}信|微x|[威薇徽维]信|[威薇徽]芯|[微威薇维]{_HEART}|wei信|卫星(?=号|:)|(?<=加)卫星"
+    rf"(?:微{BREAK}信|微x|[威薇徽维]信|[威薇徽]芯|[微威薇维]{_HEART}|wei信|卫星(?=号|:)|(?<=加)卫星"
     r"|(?<![气象导航通信侦察人造北斗])卫星 ?(?=(?-i:[a-z])[A-Za-z0-9]*[_\-0-9])"
     rf"|(?<![A-Za-z])(?:we ?chat|wei ?xin|[vw](?: |{_HEART})?x(?!_)|[vw]信|v{_HEART}|w{_HEART}|v(?=号|:)|vx?号)"
     r"|[加➕+] ?(?:v|薇|微)|薇(?=:)|(?<![稍些轻细])微(?=:)|(?:微|薇|(?<![A-Za-z])v)我|绿泡泡|绿色软件)"
@@ -60,20 +60,10 @@ _SITES = (
     r"(?:weibo\.com(?:/u)?|instagram\.com|tiktok\.com|douyin\.com/user|xiaohongshu\.com/user/profile|facebook\.com"
     r"|twitter\.com|zhihu\.com/people|space\.bilibili\.com|linkedin\.com/in|snapchat\.com/add)"
 )
-_HAN_NAMES = (
-    "抖音|斗音|微愽|微搏|徽博|小破站|快手|微博|小红书|小红薯|围脖|哔哩哔哩|知乎"
-    "|陌陌|探探|钉钉|飞书|贴吧|支付宝|淘宝|网易云|豆瓣|闲鱼|最右|虎扑|推特|脸书|电报"
-)
-HAN_PLATFORMS = "|".join(_BREAK.join(name) for name in _HAN_NAMES.split("|")) + "|抖yin|dou音"
-LATIN_PLATFORMS = (
-    "bilibili|soul|telegram|tg|ins|insta|instagram|ig|twitter|facebook|fb|whatsapp|discord|skype|snapchat|snap|tiktok|"
-    "douyin|dy|d音|weibo|wb|xhs|kik|steam|reddit|kakaotalk|kakao|viber|linkedin|pinterest|tumblr|twitch|mastodon|bluesky|"
-    "roblox|psn|lofter"
-)
 PLATFORM_WORDS = (
     *re.sub(r"\(\?:/[a-z]+\)\?|[^a-z|]", "", _SITES[3:-1]).split("|"),
     *LATIN_PLATFORMS.split("|"),
-    *_HAN_NAMES.split("|"),
+    *HAN_NAMES.split("|"),
     "抖yin",
     "dou音",
     "b站",

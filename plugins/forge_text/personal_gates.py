@@ -5,8 +5,16 @@ They read raw text, in Rust's dialect, and must match wherever a rule of `forge_
 
 from __future__ import annotations
 
-from forge_text.personal_accounts import HAN_PLATFORMS, LATIN_PLATFORMS
-from forge_text.personal_patterns import ANIMALS, ENGLISH_DIGIT, PINYIN_DIGIT, PROVIDER, TOP, TRADITIONAL
+from forge_text.personal_words import (
+    ANIMALS,
+    ENGLISH_DIGIT,
+    HAN_PLATFORMS,
+    LATIN_PLATFORMS,
+    PINYIN_DIGIT,
+    PROVIDER,
+    TOP,
+    TRADITIONAL,
+)
 
 
 def _in_either_script(words: str) -> str:

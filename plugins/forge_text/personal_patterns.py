@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import re
 
-TRADITIONAL = dict(
-    zip(
-        "號碼電話機聯絡繫郵證點維帳賬發給線撥訊紅書圍釘飛臉報鵝綠軟係這訂單運編學貨價萬塊熱寫貼網雲劃減後間衛戶員聲",
-        "号码电话机联络系邮证点维帐账发给线拨讯红书围钉飞脸报鹅绿软是这订单运编学货价万块热写贴网云划减后间卫户员声",
-        strict=True,
-    )
-)
-"""The characters of the rules' words that are written otherwise in traditional Chinese; Cantonese 係 says 是."""
+from forge_text.personal_words import ANIMALS, ENGLISH_DIGIT, PINYIN_DIGIT, PROVIDER, TOP
 
 _GAP = r"[ \-._~/|*·•()\u200b\ufe0f\u20e3]{0,4}"  # between the groups of one number
 _COMMA_GAP = r"[ \-._~/|*·•…(),、。\u200b\ufe0f\u20e3]{0,4}"
@@ -35,8 +28,6 @@ _LATIN = r"A-Za-zÀ-ÖØ-öø-ÿ"
 _LOCAL = rf"[{_LATIN}0-9._%+-]{{1,64}}+"
 """What stands before the @, to RFC 5321 at most 64 characters: bounded and never given back, so that a long unbroken
 token costs what its length costs and not the square of that."""
-TOP = r"(?:com|cn|net|org|edu|gov|io|me|top|xyz|cc|info|hk|tw|uk|us|de|jp)"
-ANIMALS = "🐶🐕🐭🐁🐀"  # pictures that stand for the @, which Chinese calls a mouse and others a dog
 _AT = rf"(?:\s*+(?:[\[({{【<]\s*+(?:(?i:at)|@|艾特)\s*+[\])}}】>]|@|艾特|爱特|圈a|小老鼠|老鼠|[{ANIMALS}]|#)\s*+)"
 _DOT = r"(?:\s*+(?:[\[({【<]\s*+(?:(?i:dot)|点|\.)\s*+[\])}】>]|\.|。|点|\b(?i:dot)\b|,(?=com|cn))\s*+)"
 _INNER = rf"(?:(?:\s*+[\[({{【<]\s*+(?i:dot)\s*+[\])}}】>]\s*+|\s++(?i:dot)\s++){_LOCAL})?"  # sam (dot) parker (at) …
@@ -47,7 +38,6 @@ SITE = re.compile(
     re.IGNORECASE,
 )
 """What begins ``look at example dot com``, which is a site and not an address."""
-PROVIDER = r"(?:qq|QQ|163|126|139|gmail|Gmail|foxmail|outlook|hotmail|sina|sohu|yeah|yahoo|icloud)"
 EMAILS = (
     re.compile(rf"{_LOCAL}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{{2,}}"),
     re.compile(rf"{_LOCAL}{_INNER}{_AT}[A-Za-z0-9-]+(?:{_DOT}[A-Za-z0-9-]+)*?{_DOT}{TOP}{_COUNTRY}(?![A-Za-z0-9])"),
@@ -166,8 +156,6 @@ NAMED_NUMBERS = (
 )
 """Numbers in looser forms, of which a word before or after must say that they are telephones."""
 
-ENGLISH_DIGIT = r"(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)"
-PINYIN_DIGIT = r"(?:ling|yi|yao|er|san|si|wu|liu|qi|ba|jiu)"
 SPOKEN_NUMBERS = (
     re.compile(
         rf"(?<![A-Za-z])(?:(?:double|triple) )?{ENGLISH_DIGIT}"

@@ -9,21 +9,13 @@ from typing import TYPE_CHECKING
 
 from forge_text import personal_accounts as accounts
 from forge_text import personal_patterns as patterns
+from forge_text.personal_words import BANK, EMAIL, IDENTITY, PASSPORT, PHONE, QQ, SOCIAL, WECHAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Hit = tuple[int, int, str]
     Rule = Callable[[str], Iterator[Hit]]
-
-EMAIL = "EMAIL"
-IDENTITY = "ID"
-PHONE = "PHONE"
-QQ = "QQ"
-WECHAT = "WECHAT"
-SOCIAL = "SOCIAL"
-BANK = "BANK"
-PASSPORT = "PASSPORT"
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHECK_DIGITS = "10X98765432"
