@@ -24,29 +24,38 @@ def _in_either_script(words: str) -> str:
     return words
 
 
-_DIGIT = r"[0-9０-９零一二三四五六七八九〇壹贰叁肆伍陆柒捌玖幺貳陸两洞拐勾OolI⓪\p{No}𝟎-𝟿]"
+_DIGIT = r"[\p{Nd}\p{No}零一二三四五六七八九〇壹贰叁肆伍陆柒捌玖幺貳陸两洞拐勾OolI]"
+_ONE = r"[\p{Nd}\p{No}一壹幺--[02-9０２-９]]"
 _MORE = rf"(?:[^\p{{Han}}A-Za-z0-9]{{0,4}}{_DIGIT})"
 _DIGITS = rf"{_DIGIT}{_MORE}{{4}}"
-_MARKED = rf"[1１一壹幺](?:[^\p{{Han}}0-9 ]{{1,2}}{_DIGIT}){{5}}|{_DIGIT}{{3}}(?:杠|空|横|短横|[点點]){_DIGIT}{{4}}"
-_PARTS = rf"{_DIGIT}{{3}}[\s,，.．。\-－—]*(?:[后後]|中间|中間|接|然|再|最|末尾|尾)"
+_MARKED = rf"{_ONE}(?:[^\p{{Han}}0-9 ]{{1,2}}{_DIGIT}){{5}}|{_DIGIT}{{3}}(?:杠|空|横|短横|[点點]){_DIGIT}{{4}}"
+_PARTS = rf"{_ONE}{_DIGIT}{{2,10}}[\s,，.．。\-－—]*(?:[后後]|中间|中間|接|然|再|最|末尾|尾)"
 _QQ = _in_either_script("[Qq扣蔻抠叩🐧]|口口|企鹅|球球|鹅号|秋秋|丘丘")
 _LETTER = "A-Za-z0-9_Ａ-Ｚａ-ｚ０-９＿"
 _IDENTIFIER = rf"[{_LETTER}.\-．－‐‑‒–—―−─]{{5}}"  # with every mark that a shadow has as a hyphen
 _JOINED = rf"[{_LETTER}]\s?(?:下[划劃][线線]|短横|横杠|横[线線]|[减減][号號]|杠)|[A-Za-z]\s?[点點]\s?[A-Za-z]"
 _APART = rf"[{_LETTER}](?:[ 　][{_LETTER}]){{5}}"
-_ACCOUNT = rf"(?:{_IDENTIFIER}|[#＃][0-9０-９]{{4}}|{_DIGITS}|{_JOINED}|{_APART})"
-_NAME = (
-    rf"(?:[微薇威徽维維卫衛]|{_in_either_script(f'围脖|小红薯|绿泡泡|绿色软件|{HAN_PLATFORMS}')}|B站|b站|[Ａ-Ｚａ-ｚ]"
-    rf"|(?:^|[^A-Za-z])(?i:v|w|qq|line|dc|{LATIN_PLATFORMS}))"
+_ACCOUNT = rf"(?:[@＠]|{_IDENTIFIER}|[#＃][0-9０-９]{{4}}|{_DIGITS}|{_JOINED}|{_APART})"
+_HEART = "❤♥♡💕💗💓💖"
+_WECHAT = (
+    rf"[微薇]|[威徽维維][信芯]|[威維维][{_HEART}]|[卫衛]星|[加➕+＋][ 　]?[Vv]|(?i:wei信)"
+    rf"|(?:^|[^A-Za-z])(?i:[vw](?:[ 　]x|[x信号號:：我{_HEART}])|we[ 　]?chat|wei[ 　]?xin)"
 )
+_PLATFORM = (
+    rf"{_in_either_script(f'围脖|小红薯|绿泡泡|绿色软件|{HAN_PLATFORMS}')}|(?i:b站|抖yin|dou音|d音)"
+    rf"|(?:^|[^A-Za-z])(?i:qq|line|dc|(?:{LATIN_PLATFORMS})(?-u:\b))"
+)
+_NAME = rf"(?:{_WECHAT}|{_PLATFORM}|[Ａ-Ｚａ-ｚ])"
+_AT_NAME = rf"[@＠][^\p{{Han}}A-Za-z0-9]*(?:[A-Za-z]|{_DIGIT})"
 _LINK = r"(?i:t\.me|\.com(?:/u|/user|/user/profile|/people|/in|/add)?)/"
 _SAID = rf"(?:{ENGLISH_DIGIT}|[0-9]{{1,4}})"
 WIDE = (
-    rf"[@＠]|{_DIGITS}|{_MARKED}|{_PARTS}|{_IDENTIFIER}|{_JOINED}|{_APART}|(?i:{ENGLISH_DIGIT}[ ,.\-]|yi|yao)"
+    rf"[@＠]|{_DIGITS}|{_MARKED}|{_PARTS}|{_IDENTIFIER}|{_JOINED}|{_APART}|(?i:{ENGLISH_DIGIT}[ ,.\-]|yi|yao|t\.me/)"
     rf"|(?:[{_LETTER}.\-]|{_DIGIT})\s*(?:[^A-Za-z0-9]{{0,3}}(?:at|AT|At|艾特|爱特|圈a|[#＃])|小?老鼠|[{ANIMALS}]|在)"
 )
 NARROW = (
-    rf"[@＠]|{_DIGIT}{_MORE}{{6}}|(?:{_QQ})[\s\S]*{_DIGITS}|[Ａ-Ｚａ-ｚ]|wxid_|{_LINK}",
+    rf"{_AT_NAME}|{_DIGIT}{_MORE}{{6}}|(?:{_QQ})[\s\S]*{_DIGITS}|[Ａ-Ｚａ-ｚ]|wxid_|{_LINK}"
+    r"|(?i:reddit)[\s\S]{0,10}?[uU][/／]",
     rf"{_DIGITS}[\s\S]*(?:{_QQ})",
     rf"(?:[\s\[({{【<（]\s*(?i:at)[\s\])}}】>）]|[_-](?i:at)[_-]|艾特|爱特|圈a|老鼠|[#＃{ANIMALS}])[\s\S]{{1,60}}?(?i:{TOP})",
     rf"(?:[{_LETTER}.\-]|{_DIGIT})\s*在\s*(?i:{PROVIDER})",

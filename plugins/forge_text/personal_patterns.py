@@ -78,9 +78,8 @@ OLD_IDENTITY = re.compile(
 
 # Telephones ---------------------------------------------------------------------------------------------------------
 NUMBER_RUN = re.compile(r"[0-9+(][0-9+ \-._~/|*·•…(),、。\u200b\ufe0f\u20e3]{6,}+")
-_GROUPED = tuple(
-    re.compile(rf"(?<![0-9]){_CHINA}{digits}(?![0-9]){MEASURE}")
-    for digits in (
+_GROUPS = "|".join(
+    (
         rf"1 ?[3-9] ?[0-9]{_COMMA_GAP}[0-9]{{4}}{_COMMA_GAP}[0-9]{{4}}",
         rf"1[3-9][0-9]{_GAP}[0-9]{{3}}{_GAP}[0-9]{{5}}",
         rf"1[3-9][0-9]{_GAP}[0-9]{{5}}{_GAP}[0-9]{{3}}",
@@ -91,11 +90,12 @@ _GROUPED = tuple(
         rf"1[3-9][0-9]{_GAP}[0-9]{{2}}{_GAP}[0-9]{{2}}{_GAP}[0-9]{{2}}{_GAP}[0-9]{{2}}",
     )
 )
+_GROUPED = re.compile(rf"(?<![0-9]){_CHINA}(?:{_GROUPS})(?![0-9]){MEASURE}")
 _SINGLE = re.compile(
     rf"(?<![0-9])(?<![0-9][ \-.·]){_CHINA}1{_SINGLE_GAP}[3-9](?:{_SINGLE_GAP}[0-9]){{9}}"
     rf"(?![0-9])(?!{_SINGLE_GAP}[0-9])"
 )
-MOBILES = (*_GROUPED, _SINGLE)
+MOBILES = (_GROUPED, _SINGLE)
 MOBILES_APART = (
     re.compile(
         r"1(?<![0-9]1)(?P<mark>[^0-9 \n\u4e00-\u9fff]{1,2})[3-9](?:(?P=mark)[0-9]){9}(?![0-9])(?!(?P=mark)[0-9])"
@@ -189,7 +189,7 @@ SPOKEN_HINTS = (
     "yijiu",
 )
 LANDLINE_WITH_LETTERS = re.compile(
-    r"(?<![0-9A-Za-z])(?=[0-9 -]{0,13}[OolI])[0Oo2-9][0-9OolI]{2,3}[- ]?[0-9OolI]{3,4}[- ]?[0-9OolI]{4}(?![0-9A-Za-z])"
+    r"[0Oo2-9](?<![0-9A-Za-z][0Oo2-9])(?=[0-9 -]{0,12}[OolI]|(?<=[Oo]))[0-9OolI]{2,3}[- ]?[0-9OolI]{3,4}[- ]?[0-9OolI]{4}(?![0-9A-Za-z])"
 )
 _ORDERED = "订单|运单|工单|快递单|物流单|流水|条形?码|批次|合同|发票|车牌|准考证"
 _ENGLISH_ORDERED = (
