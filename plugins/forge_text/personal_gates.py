@@ -47,15 +47,14 @@ _PLATFORM = (
 )
 _NAME = rf"(?:{_WECHAT}|{_PLATFORM}|[Ａ-Ｚａ-ｚ])"
 _AT_NAME = rf"[@＠][^\p{{Han}}A-Za-z0-9]*(?:[A-Za-z]|{_DIGIT})"
-_LINK = r"(?i:t\.me|\.com(?:/u|/user|/user/profile|/people|/in|/add)?)/"
+_LINK = r"(?i:t\.me|\.com(?:/u|/user|/user/profile|/people|/in|/add)?)/|(?i:reddit)[\s\S]{0,10}?[uU][/／]"
 _SAID = rf"(?:{ENGLISH_DIGIT}|[0-9]{{1,4}})"
 WIDE = (
     rf"[@＠]|{_DIGITS}|{_MARKED}|{_PARTS}|{_IDENTIFIER}|{_JOINED}|{_APART}|(?i:{ENGLISH_DIGIT}[ ,.\-]|yi|yao|t\.me/)"
     rf"|(?:[{_LETTER}.\-]|{_DIGIT})\s*(?:[^A-Za-z0-9]{{0,3}}(?:at|AT|At|艾特|爱特|圈a|[#＃])|小?老鼠|[{ANIMALS}]|在)"
 )
 NARROW = (
-    rf"{_AT_NAME}|{_DIGIT}{_MORE}{{6}}|(?:{_QQ})[\s\S]*{_DIGITS}|[Ａ-Ｚａ-ｚ]|wxid_|{_LINK}"
-    r"|(?i:reddit)[\s\S]{0,10}?[uU][/／]",
+    rf"{_AT_NAME}|{_DIGIT}{_MORE}{{6}}|(?:{_QQ})[\s\S]*{_DIGITS}|[Ａ-Ｚａ-ｚ]|wxid_|{_LINK}",
     rf"{_DIGITS}[\s\S]*(?:{_QQ})",
     rf"(?:[\s\[({{【<（]\s*(?i:at)[\s\])}}】>）]|[_-](?i:at)[_-]|艾特|爱特|圈a|老鼠|[#＃{ANIMALS}])[\s\S]{{1,60}}?(?i:{TOP})",
     rf"(?:[{_LETTER}.\-]|{_DIGIT})\s*在\s*(?i:{PROVIDER})",

@@ -189,7 +189,8 @@ SPOKEN_HINTS = (
     "yijiu",
 )
 LANDLINE_WITH_LETTERS = re.compile(
-    r"[0Oo2-9](?<![0-9A-Za-z][0Oo2-9])(?=[0-9 -]{0,12}[OolI]|(?<=[Oo]))[0-9OolI]{2,3}[- ]?[0-9OolI]{3,4}[- ]?[0-9OolI]{4}(?![0-9A-Za-z])"
+    r"[0Oo2-9](?<![0-9A-Za-z][0Oo2-9])(?=[0-9 -]{0,12}[OolI]|(?<=[Oo]))"
+    r"[0-9OolI]{2,3}[- ]?[0-9OolI]{3,4}[- ]?[0-9OolI]{4}(?![0-9A-Za-z])"
 )
 _ORDERED = "订单|运单|工单|快递单|物流单|流水|条形?码|批次|合同|发票|车牌|准考证"
 _ENGLISH_ORDERED = (
