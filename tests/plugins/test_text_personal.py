@@ -310,21 +310,21 @@ PIECES = [
 
 NAMES = re.split(
     r"[|\n]",
-    """微|维|威|徽|薇|维信|威信|徽信|薇信|薇芯|徽芯|威❤|维💗|微♥️|v❤|W💕|微x|微X|wx|VX|v信|w信|v x|W X|v号|vx号|v：|V:|薇：|微：
-加v|加V|+v|➕v|＋薇|加微|v我|微我|薇我|卫星号|衛星號|卫星：|加卫星|wei信|we　chat|WeChat|wei xin|Weixin|绿泡泡|綠泡泡
-抖音|抖·音|抖yin|DOU音|d音|D音|斗音|小破站|B站|b站|微博|微-博|小红书|小 紅 書|脸书|臉書|围脖|圍脖|快手|网易云|電報
-ins|INS|ig|tg|TG|dy|wb|xhs|fb|snap|kik|psn|soul|Steam|twitch|discord|Discord：|dc:|DC：|qqid|qq号|QQ：|qq:
+    """微|维|威|徽|薇|维信|威信|徽信|薇信|薇芯|徽芯|威❤|维💗|微♥️|v❤|W💕|微x|微X|wx|VX|v信|w信|v x|W X|v号|vx号
+v：|V:|薇：|微：|加v|加V|+v|➕v|＋薇|加微|v我|微我|薇我|卫星号|衛星號|卫星：|加卫星|wei信|we　chat|WeChat|wei xin|Weixin
+绿泡泡|綠泡泡|抖音|抖·音|抖yin|DOU音|d音|D音|斗音|小破站|B站|b站|微博|微-博|小红书|小 紅 書|脸书|臉書|围脖|圍脖|快手
+网易云|電報|ins|INS|ig|tg|TG|dy|wb|xhs|fb|snap|kik|psn|soul|Steam|twitch|discord|Discord：|dc:|DC：|qqid|qq号|QQ：|qq:
 instagram.com/|t.me/|weibo.com/u/|reddit|reddit：u/|UID：|line|LINE号|line：|line id| on whatsapp| on line""",
 )
 BETWEEN = re.split(
     r"[|\n]",
-    """| |  |：|:|是|叫|=|@| @|号|账号|id| ID |(|（|，|我|我的|my |就是|也|同号|搜|加我| is |写在最后：|这是我的|用户名|昵称
- handle |→|_|同学|是我|是本人""",
+    """| |  |：|:|是|叫|=|@| @|号|账号|id| ID |(|（|，|我|我的
+my |就是|也|同号|搜|加我| is |写在最后：|这是我的|用户名|昵称| handle |→|_|同学|是我|是本人""",
 )
 VALUES = re.split(
     r"[|\n]",
-    """abc_123|kimabc|a.b.c|user#0044|live:abc.def|1234567|12345 678|é12345|小王子|x i a o m i|ab下划线cd|a点b
-ＡＢＣ１２３|٣٤٥٦٧٨٩|①③⑧00000000|1380后面是00000000|a@b.com|a @ 一六三.com""",
+    """abc_123|kimabc|a.b.c|user#0044|live:abc.def|1234567|12345 678|é12345|小王子
+x i a o m i|ab下划线cd|a点b|ＡＢＣ１２３|٣٤٥٦٧٨٩|①③⑧00000000|1380后面是00000000|a@b.com|a @ 一六三.com""",
 )
 
 
