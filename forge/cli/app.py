@@ -84,7 +84,7 @@ class Call:
         self.spares = spares
 
     def spare(self, jobs: int) -> None:
-        """Start one more worker for *jobs* at once; one that is forked now shares all that was imported by now."""
+        """Start one more worker where *jobs* can begin at once; one that is forked now shares what was imported."""
         if self.spares and len(self.spares) < jobs:
             from forge.run import spawn
 

@@ -55,9 +55,15 @@ def command(
     begun = time.time()
     call = click.get_current_context().find_root().obj
     count = jobs or os.cpu_count() or 1
-    call.spare(count)
     project = options.open_project(
-        manifest, sets, store_path, steps, executor, profile, lambda found: prepare_early(call.spares, found.verb)
+        manifest,
+        sets,
+        store_path,
+        steps,
+        executor,
+        profile,
+        lambda found: call.spare(min(count, sum("from" not in table.values for table in found.steps))),
+        lambda found: prepare_early(call.spares, found.verb),
     )
     prepare(call.spares, project.graph)
     require_secrets(project.graph, project.store)

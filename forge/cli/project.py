@@ -12,6 +12,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from forge.core.manifest import Manifest
     from forge.core.record import Record
     from forge.plan.graph import Graph
     from forge.plan.profile import Profile
@@ -69,11 +70,12 @@ def open_project(
     targets: tuple[str, ...] = (),
     executor: str | None = None,
     profile: str | None = None,
+    read: Callable[[Manifest], object] = lambda _: None,
     noticed: Callable[[StepType], object] = lambda _: None,
 ) -> Project:
     """Read a manifest and open its store; *executor* and *profile* go before what the manifest says of them.
 
-    *noticed* hears of step types as they are found.
+    *read* hears of the manifest before any plugin is imported, *noticed* of step types as they are found.
     """
     from forge.core.errors import ManifestError
     from forge.plan.load import load
@@ -89,6 +91,7 @@ def open_project(
         except ManifestError as more:
             raise ManifestError([*error.problems, *more.problems]) from None
         raise
+    read(loaded)
     given = "".join(f" --set {shlex.quote(each)}" for each in sets) + (f" --store {store_path}" if store_path else "")
     graph, store = resolve(loaded, targets=targets, noticed=noticed), open_store(store_path, loaded.root)
     _keep_apart(graph, store)
