@@ -87,6 +87,7 @@ def keep_standard() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # Python found it closed; a file gets the lowest number that is free
             nothing = open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115  # it stays open
+            os.set_inheritable(nothing.fileno(), True)  # noqa: FBT003  # a worker has it too, as it has what is open
             setattr(sys, name, nothing)
 
 
