@@ -25,7 +25,7 @@ _QQ = (
 )
 _HEART = r"(?:[❤♥♡💕💗💓💖]\ufe0f?)"
 _WECHAT = (
-    rf"(?:微{BREAK}信|微x|[威薇徽维]信|[威薇徽]芯|[微威薇维]{_HEART}|wei信|卫星(?=号|:)|(?<=加)卫星"
+    rf"(?:微{BREAK}信|微讯|微x|[威薇徽维]信|[威薇徽]芯|[微威薇维]{_HEART}|wei信|卫星(?=号|:)|(?<=加)卫星"
     r"|(?<![气象导航通信侦察人造北斗])卫星 ?(?=(?-i:[a-z])[A-Za-z0-9]*[_\-0-9])"
     rf"|(?<![A-Za-z])(?:we ?chat|wei ?xin|[vw](?: |{_HEART})?x(?!_)|[vw]信|v{_HEART}|w{_HEART}|v(?=号|:)|vx?号)"
     r"|[加➕+] ?(?:v|薇|微)|薇(?=:)|(?<![稍些轻细])微(?=:)|(?:微|薇|(?<![A-Za-z])v)我|绿泡泡|绿色软件)"
@@ -44,6 +44,7 @@ QQ_NUMBERS = (
         rf"(?:(?:\s*+(?:[、,/]|或者?|和)\s*+|\s++)[1-9][0-9]{{5,10}}(?![0-9]))*{UNIT}",
         re.IGNORECASE,
     ),
+    re.compile(rf"{_QQ}号?(?:吗|么|嘛)?\s*+[?,!]\s*+我的?(?:是|:)\s*+[1-9][0-9]{{5,10}}(?![0-9]){UNIT}", re.IGNORECASE),
     re.compile(rf"(?<![折抵回暂被罚])扣我?\s*+(?=(?:[^0-9]?[0-9]){{7}})(?:{_QQ_DIGITS}|{_QQ_GROUPS}){MEASURE}"),
     re.compile(
         r"(?<![0-9])[1-9][0-9]{4,11}\s*+(?:,|\()?\s*+(?:这?是|[这那]个)?(?:我的?|本人的?)?(?:QQ|扣扣|企鹅)号?(?![A-Za-z0-9空群里])",
@@ -52,7 +53,7 @@ QQ_NUMBERS = (
 )
 QQ_WORDS = ("q", "扣", "口口", "企鹅", "球球", "蔻", "抠", "叩", "鹅号", "秋秋", "丘丘", "🐧")
 _WECHAT_NAMES = (
-    "微信|威信|威芯|薇芯|徽芯|徽信|维信|微x|微我|卫星|绿泡泡|绿色软件|微:|加微|+微|➕微|薇|❤|♥|♡|💕|💗|💓|💖"
+    "微信|微讯|威信|威芯|薇芯|徽芯|徽信|维信|微x|微我|卫星|绿泡泡|绿色软件|微:|加微|+微|➕微|薇|❤|♥|♡|💕|💗|💓|💖"
     "|vx|wx|v信|w信|wei信|wechat|weixin|v:|v号|加v|+v|➕v|v我"
 )
 WECHAT_WORDS = tuple(_WECHAT_NAMES.split("|"))
@@ -76,7 +77,7 @@ PLATFORM_WORDS = (
 _PLATFORM = (
     rf"(?:{HAN_PLATFORMS}|B站"
     rf"|(?<![A-Za-z0-9])(?!(?<=[A-Za-z] )(?:soul|steam))(?:(?:{LATIN_PLATFORMS})(?![A-Za-z0-9_])"
-    r"|line(?=\s*+,?\s*+(?:id|号|:|账号|用户名|是|叫))|qq(?=\s*+(?:id|号|:))))"
+    r"|line(?=\s*+,?\s*+的?\s*+(?:id|号|:|账号|用户名|是|叫))|qq(?=\s*+(?:id|号|:))))"
 )
 _IDENTIFIER = r"[A-Za-z][A-Za-z0-9_-]{5,19}"
 _MIXED = r"(?=[A-Za-z0-9_.\-]{0,28}[0-9_\-])(?=[0-9_.\-]{0,28}[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.\-]{4,28}[A-Za-z0-9_]"
@@ -100,6 +101,7 @@ AFTER_WECHAT = _compiled(
     rf"{_CALLED_WECHAT}(?:{_SAID}\s*+{_IS}|(?:is|at|me at)\s++)@?(?P<value>{_MIXED})",
     rf"\s*+(?:id|account|handle|name|username)\s++is\s++(?P<value>{_IDENTIFIER})",
     rf"号?{_LEFT_AT}(?P<value>{_MIXED})",
+    rf"\s*+,\s*+[账帐]?号码?(?:就?是|叫|:)\s*+(?P<value>{_MIXED})",
     rf"[^A-Za-z0-9。!?;\n]{{0,16}}(?P<value>{_MIXED})\s*+,?\s*+(?:你|可以|直接|就能)*+(?:搜|加我|查找|找我)",
     rf"{_CALLED_WECHAT}\((?P<value>{_IDENTIFIER}|{_MIXED})\)",
     rf"{_CALLED_WECHAT}{_IS}(?P<value>[1-9](?:[ \-]?[0-9]){{5,11}})(?![0-9]){UNIT}",
@@ -122,6 +124,7 @@ AFTER_PLATFORM = _compiled(
     rf"\s?{_SAID}\s?(?:[-→>]{{1,2}} ?|{_IS})(?P<value>{_MIXED}){UNIT}",
     rf"\s*+(?:{_MARK}\s*+)?{_IS}(?P<value>[A-Za-z0-9_.]{{2,30}}#[0-9]{{4}})(?![0-9])",
     r"\s*+@(?P<value>\w{2,20})\s*+,?\s*+(?:就?是我|是?本人)",
+    rf"\s*+(?:,\s*+(?:it's|it is|i'm|i am)|from)\s++@?(?P<value>(?=[A-Za-z])(?=[A-Za-z.]*[0-9_]){_HANDLE}|{_DOTTED})",
 )
 MINE = re.compile(r"(?:my|我的?(?:大号|小号|个人)?)\s*+$", re.IGNORECASE)
 AFTER_MY_PLATFORM = _compiled(
@@ -140,6 +143,7 @@ PLATFORM_ALONE = _compiled(
 _NAME = rf"(?:{_WECHAT}|{_PLATFORM})号?"
 BEFORE_NAMES = _compiled(
     rf"(?<![A-Za-z0-9_])(?P<value>[A-Za-z][A-Za-z0-9_\-]{{5,19}})\s*+[,(]?\s*+这?是?(?:我的?|本人的?){_NAME}",
+    rf"(?<![A-Za-z0-9_.])(?P<value>{_DOTTED}|{_MIXED})\s++is\s++my\s++{_NAME}",
     rf"(?<![A-Za-z0-9_])(?P<value>{_MIXED})\s*+(?:\(\s*+|,\s*+)(?:我的?)?{_NAME}\)?",
 )
 _ORDINARY = (
