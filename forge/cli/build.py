@@ -62,8 +62,8 @@ def command(
         steps,
         executor,
         profile,
-        lambda found: call.spare(min(count, sum("from" not in table.values for table in found.steps))),
-        lambda found: prepare_early(call.spares, found.verb),
+        read=lambda found: call.spare(min(count, sum("from" not in table.values for table in found.steps))),
+        noticed=lambda found: prepare_early(call.spares, found.verb),
     )
     prepare(call.spares, project.graph)
     require_secrets(project.graph, project.store)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from forge_text.personal_patterns import MEASURE, UNIT
-from forge_text.personal_words import BREAK, HAN_NAMES, HAN_PLATFORMS, LATIN_PLATFORMS
+from forge_text.personal_words import BREAK, HAN_NAMES, HAN_PLATFORMS, HEARTS, LATIN_PLATFORMS
 
 
 def _compiled(*expressions: str) -> tuple[re.Pattern[str], ...]:
@@ -23,7 +23,7 @@ _QQ = (
     r"|(?<![A-Za-z])qiu ?qiu|鹅号"
     r"|(?<![A-Za-z])[Qq](?=号|:)|(?<=[我的])[Qq](?=是|[1-9][0-9]{5})|扣(?=号|:)|[加+➕][个我]?[Qq扣])"
 )
-_HEART = r"(?:[❤♥♡💕💗💓💖]\ufe0f?)"
+_HEART = rf"(?:[{HEARTS}]\ufe0f?)"
 _WECHAT = (
     rf"(?:微{BREAK}信|微讯|微x|[威薇徽维]信|[威薇徽]芯|[微威薇维]{_HEART}|wei信|卫星(?=号|:)|(?<=加)卫星"
     r"|(?<![气象导航通信侦察人造北斗])卫星 ?(?=(?-i:[a-z])[A-Za-z0-9]*[_\-0-9])"
@@ -53,10 +53,10 @@ QQ_NUMBERS = (
 )
 QQ_WORDS = ("q", "扣", "口口", "企鹅", "球球", "蔻", "抠", "叩", "鹅号", "秋秋", "丘丘", "🐧")
 _WECHAT_NAMES = (
-    "微信|微讯|威信|威芯|薇芯|徽芯|徽信|维信|微x|微我|卫星|绿泡泡|绿色软件|微:|加微|+微|➕微|薇|❤|♥|♡|💕|💗|💓|💖"
+    "微信|微讯|威信|威芯|薇芯|徽芯|徽信|维信|微x|微我|卫星|绿泡泡|绿色软件|微:|加微|+微|➕微|薇"
     "|vx|wx|v信|w信|wei信|wechat|weixin|v:|v号|加v|+v|➕v|v我"
 )
-WECHAT_WORDS = tuple(_WECHAT_NAMES.split("|"))
+WECHAT_WORDS = (*_WECHAT_NAMES.split("|"), *HEARTS)
 _SITES = (
     r"(?:weibo\.com(?:/u)?|instagram\.com|tiktok\.com|douyin\.com/user|xiaohongshu\.com/user/profile|facebook\.com"
     r"|twitter\.com|zhihu\.com/people|space\.bilibili\.com|linkedin\.com/in|snapchat\.com/add)"

@@ -9,6 +9,7 @@ from forge_text.personal_words import (
     ANIMALS,
     ENGLISH_DIGIT,
     HAN_PLATFORMS,
+    HEARTS,
     LATIN_PLATFORMS,
     PINYIN_DIGIT,
     PROVIDER,
@@ -36,13 +37,13 @@ _IDENTIFIER = rf"[{_LETTER}.\-．－‐‑‒–—―−─]{{5}}"  # with ever
 _JOINED = rf"[{_LETTER}]\s?(?:下[划劃][线線]|短横|横杠|横[线線]|[减減][号號]|杠)|[A-Za-z]\s?[点點]\s?[A-Za-z]"
 _APART = rf"[{_LETTER}](?:[ 　][{_LETTER}]){{5}}"
 _ACCOUNT = rf"(?:[@＠]|{_IDENTIFIER}|[#＃][0-9０-９]{{4}}|{_DIGITS}|{_JOINED}|{_APART})"
-_HEART = "❤♥♡💕💗💓💖"
 _WECHAT = (
-    rf"[微薇]|[威徽维維][信芯]|[威維维][{_HEART}]|[卫衛]星|[加➕+＋][ 　]?[Vv]|(?i:wei信)"
-    rf"|(?:^|[^A-Za-z])(?i:[vw](?:[ 　]x|[x信号號:：我{_HEART}])|we[ 　]?chat|wei[ 　]?xin)"
+    rf"[微薇]|[威徽维維][信芯]|[威維维][{HEARTS}]|[卫衛]星|[加➕+＋][ 　]?[Vv]|(?i:wei信)"
+    rf"|{_in_either_script('绿泡泡|绿色软件')}"
+    rf"|(?:^|[^A-Za-z])(?i:[vw](?:[ 　]x|[x信号號:：我{HEARTS}])|we[ 　]?chat|wei[ 　]?xin)"
 )
 _PLATFORM = (
-    rf"{_in_either_script(f'围脖|小红薯|绿泡泡|绿色软件|{HAN_PLATFORMS}')}|(?i:b站|抖yin|dou音|d音)"
+    rf"(?i:{_in_either_script(HAN_PLATFORMS)}|b站|d音)"
     rf"|(?:^|[^A-Za-z])(?i:qq|line|dc|(?:{LATIN_PLATFORMS})(?-u:\b))"
 )
 _NAME = rf"(?:{_WECHAT}|{_PLATFORM}|[Ａ-Ｚａ-ｚ])"

@@ -319,7 +319,8 @@ instagram.com/|t.me/|weibo.com/u/|reddit|reddit：u/|UID：|line|LINE号|line：
 BETWEEN = re.split(
     r"[|\n]",
     """| |  |：|:|是|叫|=|@| @|号|账号|id| ID |(|（|，|我|我的
-my |就是|也|同号|搜|加我| is |写在最后：|这是我的|用户名|昵称| handle |→|_|同学|是我|是本人""",
+my |就是|也|同号|搜|加我| is |写在最后：|这是我的|用户名|昵称| handle |→|_|同学|是我|是本人
+吗？|，号是|的ID：|, it's | from | is my """,
 )
 VALUES = re.split(
     r"[|\n]",
