@@ -27,9 +27,11 @@ _HEART = rf"(?:[{HEARTS}]\ufe0f?)"
 _WECHAT = (
     rf"(?:微{BREAK}信|微讯|微x|[威薇徽维]信|[威薇徽]芯|[微威薇维]{_HEART}|wei信|卫星(?=号|:)|(?<=加)卫星"
     r"|(?<![气象导航通信侦察人造北斗])卫星 ?(?=(?-i:[a-z])[A-Za-z0-9]*[_\-0-9])"
-    rf"|(?<![A-Za-z])(?:we ?chat|wei ?xin|[vw](?: |{_HEART})?x(?!_)|[vw]信|v{_HEART}|w{_HEART}|v(?=号|:)|vx?号)"
+    rf"|(?<![A-Za-z])(?:we[ -]?chat|wei[ -]?xin|[vw](?: |{_HEART})?x(?!_)|[vw]信|v{_HEART}|w{_HEART}|v(?=号|:)|vx?号)"
     r"|[加➕+] ?(?:v|薇|微)|薇(?=:)|(?<![稍些轻细])微(?=:)|(?:微|薇|(?<![A-Za-z])v)我|绿泡泡|绿色软件)"
 )
+_OF_MANY = r"(?:[小大新老主副私工][\u4e00-\u9fff]?号|备用号?|账号|帐号|号码?)"
+"""Which of a person's accounts it is."""
 _ALSO = rf"(?:\s*+(?:/|、|,|和|或|&|跟)\s*+(?:{_QQ}|{_WECHAT}|手机|电话)号?)*"
 _SAID = r"(?:[哈吧哦呀啊呢嘛聊]{1,2}[?!]?|上?(?:可以|直接)?(?:我?叫|搜索?|加|找|查|戳)我?)?"
 """What people put between a name and an account."""
@@ -39,7 +41,7 @@ _QQ_LETTERS = r"(?=(?:[OolI]*[0-9]){6})[1-9][0-9OolI]{5,10}(?![0-9A-Za-z])"
 QQ_NUMBERS = (
     re.compile(rf"(?<=我的)(?:[Qq]{{2}}|扣扣)\s*+,\s*+[1-9][0-9]{{5,10}}(?![0-9]){UNIT}(?![月日号])"),
     re.compile(
-        rf"{_QQ}\s*+(?:号码?|(?:交流|学习|官方|粉丝|互助)?群(?:号|主)?|账号|帐号|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号|同步)?\s*+"
+        rf"{_QQ}\s*+(?:{_OF_MANY}|(?:交流|学习|官方|粉丝|互助)?群(?:号|主)?|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号|同步)?\s*+"
         rf"(?:{_IS}|is\s++)(?:{_QQ_DIGITS}|{_QQ_GROUPS}|{_QQ_LETTERS})"
         rf"(?:(?:\s*+(?:[、,/]|或者?|和)\s*+|\s++)[1-9][0-9]{{5,10}}(?![0-9]))*{UNIT}",
         re.IGNORECASE,
@@ -51,6 +53,11 @@ QQ_NUMBERS = (
         re.IGNORECASE,
     ),
 )
+_ABOUT_QQ = r"(?:(?![码单价分钱奖量数转借付充])[^0-9。!?;\n]){0,10}"
+QQ_NEAR = re.compile(
+    rf"{_QQ}{_ABOUT_QQ}(?:[:是]|(?<=[吧呗啊哦呀哈嘛]),)\s*+[1-9][0-9]{{5,10}}(?![0-9]){UNIT}", re.IGNORECASE
+)
+"""A number that follows on the name with other words between, none of which says what else it counts."""
 QQ_WORDS = ("q", "扣", "口口", "企鹅", "球球", "蔻", "抠", "叩", "鹅号", "秋秋", "丘丘", "🐧")
 _WECHAT_NAMES = (
     "微信|微讯|威信|威芯|薇芯|徽芯|徽信|维信|微x|微我|卫星|绿泡泡|绿色软件|微:|加微|+微|➕微|薇"
@@ -63,7 +70,7 @@ _SITES = (
 )
 PLATFORM_WORDS = (
     *re.sub(r"\(\?:/[a-z]+\)\?|[^a-z|]", "", _SITES[3:-1]).split("|"),
-    *LATIN_PLATFORMS.split("|"),
+    *LATIN_PLATFORMS.replace(" ?", "").split("|"),
     *HAN_NAMES.split("|"),
     "抖yin",
     "dou音",
@@ -92,8 +99,8 @@ _JOINED = (
 _APART = r"[A-Za-z](?: [A-Za-z0-9_]){5,19}(?![A-Za-z0-9_])"
 _LEFT_AT = r"[^A-Za-z0-9。!?;\n]{0,4}(?:写|留|放|发|贴)[^A-Za-z0-9。!?;\n]{0,6}(?::|是)\s*+"  # 我把VX写在最后:…
 _BETWEEN = r"(?:[^A-Za-z0-9。!?;\n]{0,12}|\s*+[,;(]?\s*+(?:and\s++)?(?:my|the|under|as)\s++)"
-_MARK = r"(?:号码?|ID|UID|账号|帐号|用户名|名|account|handle|username|user|name)"
-_CALLED_WECHAT = rf"\s*+(?:号码?|账号|帐号|ID)?{_ALSO}(?:都|也|同号|同步)?\s*+"
+_MARK = rf"(?:{_OF_MANY}|ID|UID|用户名|名|account|handle|username|user|name)"
+_CALLED_WECHAT = rf"\s*+(?:{_OF_MANY}|ID)?{_ALSO}(?:都|也|同号|同步)?\s*+"
 WECHAT = re.compile(_WECHAT, re.IGNORECASE)
 AFTER_WECHAT = _compiled(
     rf"{_CALLED_WECHAT}{_IS}(?P<value>{_JOINED}|{_APART})",
@@ -136,7 +143,7 @@ PLATFORM_ALONE = _compiled(
     r"reddit[^A-Za-z0-9]{0,4}(?:(?:as|at|is)\s++)?u/(?P<value>[A-Za-z0-9_\-]{3,20})",
     r"(?<![A-Za-z])dc\s*+:\s*+(?P<value>[A-Za-z0-9_.]{2,30}#[0-9]{4})(?![0-9])",
     rf"(?P<value>(?<![A-Za-z0-9_@.])@{_HANDLE}|(?<![A-Za-z0-9_@.]){_MIXED})\s++on\s++"
-    rf"(?:{LATIN_PLATFORMS}|wechat|line|QQ)(?![A-Za-z])",
+    rf"(?:{LATIN_PLATFORMS}|wechat|line|QQ)(?![A-Za-z0-9_])",
     rf"(?:^|(?<=[^A-Za-z0-9.]))(?:https?://)?(?:www\.|m\.)?(?:t\.me|{_SITES})/@?"
     r"(?P<value>[A-Za-z0-9_][A-Za-z0-9_.\-]{3,30})",
 )
@@ -146,6 +153,28 @@ BEFORE_NAMES = _compiled(
     rf"(?<![A-Za-z0-9_.])(?P<value>{_DOTTED}|{_MIXED})\s++is\s++my\s++{_NAME}",
     rf"(?<![A-Za-z0-9_])(?P<value>{_MIXED})\s*+(?:\(\s*+|,\s*+)(?:我的?)?{_NAME}\)?",
 )
+SENTENCE = re.compile(r"(?:[^。!?;\n.]|\.(?=\S))+")
+ANY_NAME = re.compile(rf"{_WECHAT}|{_PLATFORM}|(?<![A-Za-z])QQ(?![A-Za-z])", re.IGNORECASE)
+_UNDERLINED = (
+    r"(?<![A-Za-z0-9_.@/\-])@?(?P<value>(?=[A-Za-z0-9.\-]{0,28}_)(?=[0-9_.\-]*[A-Za-z])"
+    r"[A-Za-z0-9_][A-Za-z0-9_.\-]{3,28}[A-Za-z0-9_])(?![A-Za-z0-9_/@\-])"
+)
+_PRODUCTS = (
+    "iphone|ipad|galaxy|redmi|xiaomi|huawei|honor|mate|nova|vivo|oppo|windows|win|office|python|covid|chatgpt|gpt"
+)
+_NUMBERED = rf"(?!(?-i:{_PRODUCTS})[0-9])(?-i:[a-z]{{3,16}}[0-9]{{2,8}})"
+NEAR_NAMES = (
+    re.compile(_UNDERLINED),
+    re.compile(
+        rf"(?:[:,(\"'“‘「『]|[是叫找加搜]|(?<![A-Za-z])(?:is|at|as|me|for))\s*+@?(?P<value>{_NUMBERED})"
+        r"(?=\s*+(?:$|[,。!?;)\"'”’」』\n]|\.(?:\s|$)|这?就?是我|[搜找]))"
+    ),
+)
+"""What looks like nobody's word, in a sentence that names a service: a word with an underline; one with a number at
+its end where a name stands."""
+BEFORE_NAME, AFTER_NAME = 14, 36
+"""Characters between such an account and the name: no more than the gates look over."""
+SOUGHT = re.compile(rf"(?:找|加|联系|私信|私聊)\s*+[他她我你]?\s*+{_UNDERLINED}")
 _ORDINARY = (
     "account|accounts|android|article|articles|channel|chatting|contact|contacts|friend|friends|group|groups|iphone|"
     "message|messages|moments|notification|number|official|payment|program|public|reading|sticker|stickers|update|"

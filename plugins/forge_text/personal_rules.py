@@ -225,6 +225,8 @@ def _qq_numbers(shadow: str) -> Iterator[Hit]:
         for expression in accounts.QQ_NUMBERS:
             for match in expression.finditer(shadow):
                 yield _hit(match)
+        for match in accounts.QQ_NEAR.finditer(shadow):
+            yield _hit(match)
 
 
 def _accounts(shadow: str, expressions: tuple[re.Pattern[str], ...]) -> Iterator[Hit]:
@@ -269,6 +271,23 @@ def _platform_accounts(shadow: str) -> Iterator[Hit]:
         yield from _accounts(shadow, accounts.BEFORE_NAMES)
 
 
+def _accounts_near(shadow: str) -> Iterator[Hit]:
+    """Yield what can only be an account in the sentence of a service's name, or behind a word for getting in touch."""
+    for sentence in accounts.SENTENCE.finditer(shadow):
+        names = [name.span() for name in accounts.ANY_NAME.finditer(shadow, *sentence.span())]
+        for expression in accounts.NEAR_NAMES if names else ():
+            for match in expression.finditer(shadow, *sentence.span()):
+                if _is_account(match) and any(_is_near(match.span("value"), name) for name in names):
+                    yield _hit(match)
+    for match in accounts.SOUGHT.finditer(shadow):
+        yield _hit(match)
+
+
+def _is_near(account: tuple[int, int], name: tuple[int, int]) -> bool:
+    """Say whether a *name* stands so shortly before or after an *account* that the gates see both."""
+    return 0 <= account[0] - name[1] <= accounts.AFTER_NAME or 0 <= name[0] - account[1] <= accounts.BEFORE_NAME
+
+
 def _bank_cards(shadow: str) -> Iterator[Hit]:
     for match in patterns.BANK_CARD.finditer(shadow):
         number = re.sub(r"[^0-9]", "", match.group())
@@ -292,6 +311,7 @@ FIRST_ROUND: tuple[tuple[Rule, str], ...] = (
     (_qq_numbers, QQ),
     (_wechat_accounts, WECHAT),
     (_platform_accounts, SOCIAL),
+    (_accounts_near, SOCIAL),
     (_named_numbers, PHONE),
     (_landlines_with_letters, PHONE),
     (_spoken, PHONE),

@@ -40,5 +40,5 @@ HAN_PLATFORMS = "|".join(BREAK.join(name) for name in HAN_NAMES.split("|")) + "|
 LATIN_PLATFORMS = (
     "bilibili|soul|telegram|tg|ins|insta|instagram|ig|twitter|facebook|fb|whatsapp|discord|skype|snapchat|snap|tiktok|"
     "douyin|dy|d音|weibo|wb|xhs|kik|steam|reddit|kakaotalk|kakao|viber|linkedin|pinterest|tumblr|twitch|mastodon|bluesky|"
-    "roblox|psn|lofter"
+    "roblox|psn|lofter|the ?gram"
 )
