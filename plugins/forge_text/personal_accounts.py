@@ -41,7 +41,7 @@ _QQ_LETTERS = r"(?=(?:[OolI]*[0-9]){6})[1-9][0-9OolI]{5,10}(?![0-9A-Za-z])"
 QQ_NUMBERS = (
     re.compile(rf"(?<=我的)(?:[Qq]{{2}}|扣扣)\s*+,\s*+[1-9][0-9]{{5,10}}(?![0-9]){UNIT}(?![月日号])"),
     re.compile(
-        rf"{_QQ}\s*+(?:{_OF_MANY}|(?:交流|学习|官方|粉丝|互助)?群(?:号|主)?|邮箱|number|no\.|id)?{_SAID}{_ALSO}(?:都|也|同号|同步)?\s*+"
+        rf"{_QQ}\s*+(?:{_OF_MANY}|(?:交流|学习|官方|粉丝|互助)?群(?:号|主)?|邮箱|number|no\.|id|handle)?{_SAID}{_ALSO}(?:都|也|同号|同步)?\s*+"
         rf"(?:{_IS}|is\s++)(?:{_QQ_DIGITS}|{_QQ_GROUPS}|{_QQ_LETTERS})"
         rf"(?:(?:\s*+(?:[、,/]|或者?|和)\s*+|\s++)[1-9][0-9]{{5,10}}(?![0-9]))*{UNIT}",
         re.IGNORECASE,
@@ -53,9 +53,13 @@ QQ_NUMBERS = (
         re.IGNORECASE,
     ),
 )
-_ABOUT_QQ = r"(?:(?![码单价分钱奖量数转借付充])[^0-9。!?;\n]){0,10}"
+_ABOUT_QQ = r"(?:(?![码单价分级钱奖量数转借付充欠亏赚赢输])[^0-9。!?;\n]){0,10}"
+_NO_DATE = r"(?!(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9]))(?![0-9]{1,8}0000(?![0-9]))"
 QQ_NEAR = re.compile(
-    rf"{_QQ}{_ABOUT_QQ}(?:[:是]|(?<=[吧呗啊哦呀哈嘛]),)\s*+[1-9][0-9]{{5,10}}(?![0-9]){UNIT}", re.IGNORECASE
+    rf"{_QQ}(?:{_ABOUT_QQ}(?:[:是]|[改换]成|(?<=[吧呗啊哦呀哈嘛]),|(?<![A-Za-z])at\s)|号?\s*+\()"
+    rf"\s*+{_NO_DATE}[1-9][0-9]{{5,10}}(?![0-9]){UNIT}"
+    rf"|{_QQ}{_ABOUT_QQ},\s*+{_NO_DATE}[1-9][0-9]{{7,10}}(?=\s*+(?:$|[,。!?;)\n]|\.(?:\s|$)))",
+    re.IGNORECASE,
 )
 """A number that follows on the name with other words between, none of which says what else it counts."""
 QQ_WORDS = ("q", "扣", "口口", "企鹅", "球球", "蔻", "抠", "叩", "鹅号", "秋秋", "丘丘", "🐧")
@@ -89,6 +93,12 @@ _PLATFORM = (
 _IDENTIFIER = r"[A-Za-z][A-Za-z0-9_-]{5,19}"
 _MIXED = r"(?=[A-Za-z0-9_.\-]{0,28}[0-9_\-])(?=[0-9_.\-]{0,28}[A-Za-z])[A-Za-z0-9_][A-Za-z0-9_.\-]{4,28}[A-Za-z0-9_]"
 _DOTTED = r"(?=[A-Za-z0-9_.]{5})(?=[0-9_.]*[A-Za-z])[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)+"
+_ENDINGS = "js|py|md|txt|pdf|docx?|pptx?|xlsx?|html?|exe|apk|zip|rar|mp[34]|jpe?g|png|gif|app|com|cn|net|org|edu|io|ai"
+_PAIRED = (
+    rf"(?-i:(?![a-z0-9.\-]{{0,24}}\.(?:{_ENDINGS})(?![a-z]))(?=[a-z0-9.\-]{{5,24}}(?![A-Za-z0-9]))"
+    r"[a-z][a-z0-9]*(?:[.\-][a-z0-9]{2,12}){1,2})(?![A-Za-z0-9_\-/@])"
+)
+"""Two words as one, which are no file and no host."""
 _HANDLE = r"[A-Za-z0-9_][A-Za-z0-9_.]{2,28}[A-Za-z0-9_]"
 _JOINED = (
     r"[A-Za-z0-9_.\-]{0,19}[A-Za-z0-9_]"
@@ -97,6 +107,11 @@ _JOINED = (
 )
 """A name whose marks are words."""
 _APART = r"[A-Za-z](?: [A-Za-z0-9_]){5,19}(?![A-Za-z0-9_])"
+_GIVEN = (
+    r"(?:上?(?:搜索?|查找)|[改换]成|[^A-Za-z0-9。!?;\n]{0,4}(?:(?:留|发|给)给?[你您]|联系我?|在这里?|这个|如下)\s*+:"
+    r"|[^A-Za-z0-9。!?;\n]{0,3}号是|了\s*+,\s*+新的?(?:是|:))\s*+"
+)
+"""Words between a name and an account of letters alone: 微信留给你：…"""
 _LEFT_AT = r"[^A-Za-z0-9。!?;\n]{0,4}(?:写|留|放|发|贴)[^A-Za-z0-9。!?;\n]{0,6}(?::|是)\s*+"  # 我把VX写在最后:…
 _BETWEEN = r"(?:[^A-Za-z0-9。!?;\n]{0,12}|\s*+[,;(]?\s*+(?:and\s++)?(?:my|the|under|as)\s++)"
 _MARK = rf"(?:{_OF_MANY}|ID|UID|用户名|名|account|handle|username|user|name)"
@@ -108,6 +123,7 @@ AFTER_WECHAT = _compiled(
     rf"{_CALLED_WECHAT}(?:{_SAID}\s*+{_IS}|(?:is|at|me at)\s++)@?(?P<value>{_MIXED})",
     rf"\s*+(?:id|account|handle|name|username)\s++is\s++(?P<value>{_IDENTIFIER})",
     rf"号?{_LEFT_AT}(?P<value>{_MIXED})",
+    rf"{_GIVEN}(?P<value>{_IDENTIFIER})(?![A-Za-z0-9_ ])",
     rf"\s*+,\s*+[账帐]?号码?(?:就?是|叫|:)\s*+(?P<value>{_MIXED})",
     rf"[^A-Za-z0-9。!?;\n]{{0,16}}(?P<value>{_MIXED})\s*+,?\s*+(?:你|可以|直接|就能)*+(?:搜|加我|查找|找我)",
     rf"{_CALLED_WECHAT}\((?P<value>{_IDENTIFIER}|{_MIXED})\)",
@@ -128,7 +144,7 @@ AFTER_PLATFORM = _compiled(
     rf"号?\s*+{_IS}(?P<value>{_JOINED}|live:[A-Za-z0-9_.]{{5,30}})",
     r"\s*+(?!(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9]))(?P<value>[1-9](?:[ \-]?[0-9]){7,11})"
     r"(?=\s*+(?:$|[,。!?;)\n]))",
-    rf"\s?{_SAID}\s?(?:[-→>]{{1,2}} ?|{_IS})(?P<value>{_MIXED}){UNIT}",
+    rf"\s?{_SAID}\s?(?:[-→>]{{1,2}} ?|{_IS})(?P<value>{_MIXED}|{_PAIRED}){UNIT}",
     rf"\s*+(?:{_MARK}\s*+)?{_IS}(?P<value>[A-Za-z0-9_.]{{2,30}}#[0-9]{{4}})(?![0-9])",
     r"\s*+@(?P<value>\w{2,20})\s*+,?\s*+(?:就?是我|是?本人)",
     rf"\s*+(?:,\s*+(?:it's|it is|i'm|i am)|from)\s++@?(?P<value>(?=[A-Za-z])(?=[A-Za-z.]*[0-9_]){_HANDLE}|{_DOTTED})",
@@ -149,34 +165,47 @@ PLATFORM_ALONE = _compiled(
 )
 _NAME = rf"(?:{_WECHAT}|{_PLATFORM})号?"
 BEFORE_NAMES = _compiled(
-    rf"(?<![A-Za-z0-9_])(?P<value>[A-Za-z][A-Za-z0-9_\-]{{5,19}})\s*+[,(]?\s*+这?是?(?:我的?|本人的?){_NAME}",
+    rf"(?<![A-Za-z0-9_])(?P<value>[A-Za-z][A-Za-z0-9_.\-]{{4,18}}[A-Za-z0-9_])\s*+[,(]?\s*+这?是?(?:我的?|本人的?){_NAME}",
     rf"(?<![A-Za-z0-9_.])(?P<value>{_DOTTED}|{_MIXED})\s++is\s++my\s++{_NAME}",
-    rf"(?<![A-Za-z0-9_])(?P<value>{_MIXED})\s*+(?:\(\s*+|,\s*+)(?:我的?)?{_NAME}\)?",
+    rf"(?<![A-Za-z0-9_])(?P<value>{_MIXED}|{_PAIRED})\s*+(?:\(\s*+|,\s*+)(?:我的?)?{_NAME}\)?",
+    rf"(?<![A-Za-z0-9_.])(?P<value>(?!we ?chat|wei ?xin)(?-i:[a-z]{{6,19}}))\s*+\(\s*+(?:我的?)?{_WECHAT}号?\)",
 )
 SENTENCE = re.compile(r"(?:[^。!?;\n.]|\.(?=\S))+")
 ANY_NAME = re.compile(rf"{_WECHAT}|{_PLATFORM}|(?<![A-Za-z])QQ(?![A-Za-z])", re.IGNORECASE)
 _UNDERLINED = (
-    r"(?<![A-Za-z0-9_.@/\-])@?(?P<value>(?=[A-Za-z0-9.\-]{0,28}_)(?=[0-9_.\-]*[A-Za-z])"
+    r"(?<![A-Za-z0-9_.@/\-])@?(?P<value>(?=[A-Za-z0-9.\-]{0,28}_)(?=[0-9_.\-]{0,28}[A-Za-z])"
     r"[A-Za-z0-9_][A-Za-z0-9_.\-]{3,28}[A-Za-z0-9_])(?![A-Za-z0-9_/@\-])"
 )
 _PRODUCTS = (
-    "iphone|ipad|galaxy|redmi|xiaomi|huawei|honor|mate|nova|vivo|oppo|windows|win|office|python|covid|chatgpt|gpt"
+    "iphone|ipad|galaxy|redmi|xiaomi|huawei|honor|mate|nova|vivo|oppo|windows|win|office|python|covid|gpt|chatgpt"
 )
 _NUMBERED = rf"(?!(?-i:{_PRODUCTS})[0-9])(?-i:[a-z]{{3,16}}[0-9]{{2,8}})"
-NEAR_NAMES = (
-    re.compile(_UNDERLINED),
-    re.compile(
-        rf"(?:[:,(\"'“‘「『]|[是叫找加搜]|(?<![A-Za-z])(?:is|at|as|me|for))\s*+@?(?P<value>{_NUMBERED})"
-        r"(?=\s*+(?:$|[,。!?;)\"'”’」』\n]|\.(?:\s|$)|这?就?是我|[搜找]))"
-    ),
+UNDERLINED = re.compile(_UNDERLINED)
+CUED = re.compile(
+    rf"(?:[:,(\"'“‘「『→]|[是叫找加搜名]|昵称|[改换]成|(?<![A-Za-z])(?:is|at|as|me|for|i'm)(?=\s))"
+    rf"\s*+@?(?P<value>{_NUMBERED}|{_PAIRED})"
+    r"(?=\s*+(?:$|[,。!?;)\"'”’」』\n]|\.(?:\s|$)|这?就?是我|[搜找了]|on(?![a-z])))",
+    re.IGNORECASE,
 )
-"""What looks like nobody's word, in a sentence that names a service: a word with an underline; one with a number at
-its end where a name stands."""
+CUE = re.compile(
+    r"[加找叫聊]|(?<!热)搜|联系|私信|关注|留给?[你您]|[发给][你您]|[改换]成|[换改].{0,6}了|是我|我的|名|昵称"
+    r"|(?<![a-z])(?:add|find|dm|message|reach|follow|hit|text|chat|i'm|my|handle|user)(?![a-z])",
+    re.IGNORECASE,
+)
+"""What is an account in a sentence that names a service: any word with an underline; where a name stands, and in a
+sentence about getting in touch, one with a number at its end, or two words as one."""
+COMPOUND = re.compile(r"[a-z]+(?:-[a-z]+)+")
+COMPOUND_MARK = re.compile("[\u4e00-\u9fff:@(]")
+"""What must stand around two words as one: without it they are a word of English, such as user-friendly."""
+GROUP = re.compile(r"\s*+的?群")
 BEFORE_NAME, AFTER_NAME = 14, 36
 """Characters between such an account and the name: no more than the gates look over."""
-SOUGHT = re.compile(rf"(?:找|加|联系|私信|私聊)\s*+[他她我你]?\s*+{_UNDERLINED}")
+SOUGHT = re.compile(
+    rf"(?:找|加|联系|私信|私聊)\s*+[他她我你]?\s*+{_UNDERLINED}"
+    r"(?=\s*+(?:$|[,。!?;)\n聊说问要吧就]|\.(?:\s|$)))"
+)
 _ORDINARY = (
-    "account|accounts|android|article|articles|channel|chatting|contact|contacts|friend|friends|group|groups|iphone|"
+    "handle|username|nickname|account|accounts|android|article|articles|channel|chatting|contact|contacts|friend|friends|group|groups|iphone|"
     "message|messages|moments|notification|number|official|payment|program|public|reading|sticker|stickers|update|"
     "version|wallet|windows|about|after|again|always|because|before|being|broken|could|daily|deleted|every|everyone|"
     "everything|feels|filters|first|followers|going|group|hacked|hashtag|important|instead|later|makes|maybe|might|"

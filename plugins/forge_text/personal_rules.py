@@ -253,6 +253,9 @@ def _accounts_after(
 
 def _is_account(match: re.Match[str]) -> bool:
     value = match["value"].lower()
+    around = max(0, match.start() - _LEFT), match.end()
+    if accounts.COMPOUND.fullmatch(value) and not accounts.COMPOUND_MARK.search(match.string, *around):
+        return False
     return value not in accounts.ORDINARY_WORDS and not accounts.RESOLUTION.fullmatch(value)
 
 
@@ -274,13 +277,19 @@ def _platform_accounts(shadow: str) -> Iterator[Hit]:
 def _accounts_near(shadow: str) -> Iterator[Hit]:
     """Yield what can only be an account in the sentence of a service's name, or behind a word for getting in touch."""
     for sentence in accounts.SENTENCE.finditer(shadow):
-        names = [name.span() for name in accounts.ANY_NAME.finditer(shadow, *sentence.span())]
-        for expression in accounts.NEAR_NAMES if names else ():
+        names = [n.span() for n in accounts.ANY_NAME.finditer(shadow, *sentence.span()) if not _is_group(n)]
+        cued = names and accounts.CUE.search(shadow, *sentence.span())
+        for expression in (accounts.UNDERLINED, accounts.CUED) if cued else (accounts.UNDERLINED,) if names else ():
             for match in expression.finditer(shadow, *sentence.span()):
                 if _is_account(match) and any(_is_near(match.span("value"), name) for name in names):
                     yield _hit(match)
     for match in accounts.SOUGHT.finditer(shadow):
         yield _hit(match)
+
+
+def _is_group(name: re.Match[str]) -> bool:
+    """Say whether a name is that of a group's service rather than a person's: 微信群."""
+    return accounts.GROUP.match(name.string, name.end()) is not None
 
 
 def _is_near(account: tuple[int, int], name: tuple[int, int]) -> bool:

@@ -138,6 +138,19 @@ FOUND = [
     ("我的QQ，100200300", "我的[SOCIAL]"),
     ("+44 (0)20 7946 0958", "[PHONE]"),
     ("𝟏𝟑𝟔𝟎𝟎𝟎𝟎𝟎𝟎𝟎𝟎", "[PHONE]"),
+    ("方便的话加一下微信，nightcat2019", "方便的话加一下微信，[SOCIAL]"),
+    ("我抖音改成nightcat2019了", "我抖音改成[SOCIAL]了"),
+    ("你加我微信吧，test_yezi_00。", "你加我微信吧，[SOCIAL]。"),
+    ("I only use Discord these days, add me: quietfox_demo.", "I only use Discord these days, add me: [SOCIAL]."),
+    ("找我就抖音 sky.walker", "找我就[SOCIAL]"),
+    ("我把微信留给你：xiaomayi", "我把[SOCIAL]"),
+    ("微信搜索xiaomayi就能找到我", "[SOCIAL]就能找到我"),
+    ("xiaomayi（微信）", "[SOCIAL]"),
+    ("新加的QQ小号：66600012", "新加的[SOCIAL]"),
+    ("我QQ改成123400987了", "我[SOCIAL]了"),
+    ("平时用QQ，123400987", "平时用[SOCIAL]"),
+    ("就找fakerefund_test，可我转账了", "就找[SOCIAL]，可我转账了"),
+    ("My number is 2 1 2 5 5 5 0 1 3 9, really", "My number is [PHONE], really"),
     ("yi" + " san" * 10, "[PHONE]"),
     ("電話：13600000000，郵箱lin07艾特example點com", "電話：[PHONE]，郵箱[EMAIL]"),
     ("小紅書號：4270091836", "[SOCIAL]"),
@@ -290,6 +303,21 @@ KEPT = [
     "vx_total + 1",
     "在host1上添加vxlan0端口",
     "老师需要多+V信息",
+    "Twitter is user-friendly.",
+    "On TikTok, re-posts, duets and so on",
+    "WeChat is blocked.",
+    "He is on Telegram, half-asleep.",
+    "我在B站看self-help视频，anti-social，真的",
+    "微信签名写着：forever",
+    "网易云的年度报告：top10，单曲循环",
+    "微博热搜，cet46，考研",
+    "我们微信群的名字叫study2024，都是同学",
+    "知乎上说iphone15，好用",
+    "QQ空间说说（20230405）写的",
+    "他QQ等级是100000000",
+    "QQ上他欠我，20000000",
+    "找next_token的分布",
+    "宇宙大约有13800000000年了",
 ]
 
 SENTENCES = [
@@ -321,11 +349,13 @@ BETWEEN = re.split(
     r"[|\n]",
     """| |  |：|:|是|叫|=|@| @|号|账号|id| ID |(|（|，|我|我的
 my |就是|也|同号|搜|加我| is |写在最后：|这是我的|用户名|昵称| handle |→|_|同学|是我|是本人
-吗？|，号是|的ID：|, it's | from | is my |吧，|，不想学了，|小号|。| these days, add me: |哈哈哈哈哈哈哈哈哈哈哈""",
+吗？|，号是|的ID：|, it's | from | is my 
+吧，|，不想学了，|小号|改成|（|我换了，新的是|搜索|留给你：|。| these days, add me: |哈哈哈哈哈哈哈哈哈哈哈""",
 )
 VALUES = re.split(
     r"[|\n]",
-    """abc_123|night_owl|momo520|66600012|kimabc|a.b.c|user#0044|live:abc.def|1234567|12345 678|é12345|小王子
+    """abc_123|night_owl|momo520|66600012|moon.cat|abc-summer
+xiaomayi|kimabc|a.b.c|user#0044|live:abc.def|1234567|12345 678|é12345|小王子
 x i a o m i|ab下划线cd|a点b|ＡＢＣ１２３|٣٤٥٦٧٨٩|①③⑧00000000|1380后面是00000000|a@b.com|a @ 一六三.com""",
 )
 
