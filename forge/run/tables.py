@@ -34,13 +34,9 @@ def count_rows(folder: Path) -> int | None:
     """Return the rows of the table in *folder*; None where there is no table."""
     if not os.path.exists(os.path.join(folder, TABLE)):  # asked of every input, of which there may be thousands
         return None
-    return _height(scan_rows(folder))
-
-
-def _height(rows: pl.LazyFrame) -> int:
     import polars as pl
 
-    return int(rows.select(pl.len()).collect().item())
+    return int(scan_rows(folder).select(pl.len()).collect().item())
 
 
 def settle(
@@ -61,20 +57,21 @@ def settle(
 
 
 def settle_parts(
-    parts: Iterable[tuple[pl.LazyFrame | None, pl.LazyFrame]], rows_in: int, ledger: Ledger, use: str
+    parts: Iterable[tuple[pl.LazyFrame, tuple[pl.LazyFrame, int] | None]], rows_in: int, ledger: Ledger, use: str
 ) -> Iterator[pl.DataFrame]:
     """Do as `settle` does with the parts of one table, some of them side by side, and yield what is left of each.
 
-    Each part comes with the rows that it was made of, where these can show which of them went.
+    Each part comes with the rows that it was made of and their number, where these can show which of them went.
     """
     came = 0
-    for source, collected in ahead(
-        lambda part: (part[0], run_plan(part[1])), parts, min(ledger.threads, _SIDE_BY_SIDE)
+    for collected, source in ahead(
+        lambda part: (run_plan(part[0]), part[1]), parts, min(ledger.threads, _SIDE_BY_SIDE)
     ):
         came += collected.height
         ledger.progress(min(came, rows_in), rows_in)
         if source is not None and len(ledger.examples.get(_unmarked(use), ())) < _EXAMPLES:
-            _show_unmarked(source, collected, _height(source) - collected.height, ledger, use)
+            rows, height = source
+            _show_unmarked(rows, collected, height - collected.height, ledger, use)
         yield _without_marked(collected, ledger)
     ledger.drop(_unmarked(use), max(0, rows_in - came))
 
@@ -115,7 +112,7 @@ def spans_of(rows: int, size: int) -> list[tuple[int, int]]:
     """
     step = max(1, _PART * rows // max(1, size))
     step += -step % BATCH
-    return [(start, step) for start in range(0, max(rows, 1), step)]
+    return [(start, min(step, rows - start)) for start in range(0, max(rows, 1), step)]
 
 
 def run_plan(frame: pl.LazyFrame) -> pl.DataFrame:

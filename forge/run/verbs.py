@@ -120,8 +120,8 @@ def _transform(work: Work) -> dict[str, int]:
             if only is not None
             else join_tables({name: scan_rows(artifact.path) for name, artifact in work.inputs.items()}).slice
         )
-        parts = (part(*span) for span in spans)
-        return _in_parts(work, ((rows, work.instance.transform(rows)) for rows in parts), only)
+        parts = ((part(*span), span[1]) for span in spans)
+        return _in_parts(work, ((work.instance.transform(rows), (rows, height)) for rows, height in parts), only)
     made = (
         transform_rows(work.instance, joined, work.job, work.store)
         if work.type.rowwise
@@ -146,15 +146,15 @@ def _merge(work: Work) -> dict[str, int]:
         if len(spans) > len(work.inputs):
             frame.collect_schema()  # inputs that don't go together are told of before any work
             parts = ({name: read_rows(path, *span)} for name, path, span in spans)
-            return _in_parts(work, ((None, work.instance.merge(rows)) for rows in parts))
+            return _in_parts(work, ((work.instance.merge(rows), None) for rows in parts))
     return _table(work, settle(frame, work.rows_in, work.ledger, work.job.use))
 
 
 def _in_parts(
-    work: Work, made: Iterable[tuple[pl.LazyFrame | None, Any]], source: Artifact | None = None
+    work: Work, made: Iterable[tuple[Any, tuple[pl.LazyFrame, int] | None]], source: Artifact | None = None
 ) -> dict[str, int]:
-    """Write a table while its parts are made of the table *source*, each given with the rows that it is made of."""
-    parts = ((source, lazy_of(work.job, part)) for source, part in made)
+    """Write a table while its parts are made of the table *source*; `settle_parts` says what each is given with."""
+    parts = ((lazy_of(work.job, part), rows) for part, rows in made)
     settled = (frame for frame in settle_parts(parts, work.rows_in or 0, work.ledger, work.job.use) if frame.height)
     first = next(settled, None)
     if first is None:

@@ -131,7 +131,7 @@ def _stands(part: pl.DataFrame, source: Path, first: int) -> bool:
 def _first_of(source: Path, rows: int) -> Iterator[pl.DataFrame]:
     """Yield the first *rows* of a table."""
     for start, count in spans_of(rows, (source / TABLE).stat().st_size) if rows else ():
-        yield read_rows(source, start, min(count, rows - start)).collect()
+        yield read_rows(source, start, count).collect()
 
 
 def _linked(source: Path, folder: Path) -> bool:

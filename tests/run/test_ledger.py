@@ -75,11 +75,13 @@ def test_parts_of_a_table_are_counted_as_the_whole_is(tmp_path):
 
     rows = pl.DataFrame({"n": range(20_000)}).lazy()
     one, many = (Ledger(tmp_path, 2, print, lambda: None) for _ in range(2))
-    parts = [rows.slice(*span) for span in spans_of(20_000, 20 << 30)]
-    assert [4096, 4096, 4096, 4096, 3616] == [part.select(pl.len()).collect().item() for part in parts]
+    spans = spans_of(20_000, 20 << 30)
+    parts = [rows.slice(*span) for span in spans]
+    heights = [part.select(pl.len()).collect().item() for part in parts]
+    assert ([4096, 4096, 4096, 4096, 3616], heights) == (heights, [height for _, height in spans])
     whole = settle(step(rows), 20_000, one, "toy.band", rows)
-    pairs = ((part, step(part)) for part in parts)
-    assert whole.equals(pl.concat(settle_parts(pairs, 20_000, many, "toy.band")))
+    made = ((step(part), (part, height)) for part, (_, height) in zip(parts, spans, strict=True))
+    assert whole.equals(pl.concat(settle_parts(made, 20_000, many, "toy.band")))
     assert 3 == len(many.examples["filtered by toy.band"])
     assert (one.drops, one.tallies, one.examples) == (many.drops, many.tallies, many.examples)
 
