@@ -4,7 +4,12 @@ import logging
 import os
 import uuid
 
+import hypothesis
 import pytest
+
+# An example is judged by what it shows: how long it took says how busy the machine was.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
