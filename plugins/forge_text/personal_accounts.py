@@ -117,17 +117,20 @@ _BETWEEN = r"(?:[^A-Za-z0-9。!?;\n]{0,12}|\s*+[,;(]?\s*+(?:and\s++)?(?:my|the|u
 _MARK = rf"(?:{_OF_MANY}|ID|UID|用户名|名|account|handle|username|user|name)"
 _CALLED_WECHAT = rf"\s*+(?:{_OF_MANY}|ID)?{_ALSO}(?:都|也|同号|同步)?\s*+"
 WECHAT = re.compile(_WECHAT, re.IGNORECASE)
+CALLED_WECHAT = re.compile(_WECHAT + _CALLED_WECHAT, re.IGNORECASE)
+AFTER_CALLED_WECHAT = _compiled(
+    rf"{_IS}(?P<value>{_JOINED}|{_APART})",
+    rf"{_IS}(?P<value>{_IDENTIFIER})",
+    rf"(?:{_SAID}\s*+{_IS}|(?:is|at|me at)\s++)@?(?P<value>{_MIXED})",
+    rf"\((?P<value>{_IDENTIFIER}|{_MIXED})\)",
+    rf"{_IS}(?P<value>[1-9](?:[ \-]?[0-9]){{5,11}})(?![0-9]){UNIT}",
+)
 AFTER_WECHAT = _compiled(
-    rf"{_CALLED_WECHAT}{_IS}(?P<value>{_JOINED}|{_APART})",
-    rf"{_CALLED_WECHAT}{_IS}(?P<value>{_IDENTIFIER})",
-    rf"{_CALLED_WECHAT}(?:{_SAID}\s*+{_IS}|(?:is|at|me at)\s++)@?(?P<value>{_MIXED})",
     rf"\s*+(?:id|account|handle|name|username)\s++is\s++(?P<value>{_IDENTIFIER})",
     rf"号?{_LEFT_AT}(?P<value>{_MIXED})",
     rf"{_GIVEN}(?P<value>{_IDENTIFIER})(?![A-Za-z0-9_ ])",
     rf"\s*+,\s*+[账帐]?号码?(?:就?是|叫|:)\s*+(?P<value>{_MIXED})",
     rf"[^A-Za-z0-9。!?;\n]{{0,16}}(?P<value>{_MIXED})\s*+,?\s*+(?:你|可以|直接|就能)*+(?:搜|加我|查找|找我)",
-    rf"{_CALLED_WECHAT}\((?P<value>{_IDENTIFIER}|{_MIXED})\)",
-    rf"{_CALLED_WECHAT}{_IS}(?P<value>[1-9](?:[ \-]?[0-9]){{5,11}})(?![0-9]){UNIT}",
 )
 WECHAT_ALONE = _compiled(r"(?<![A-Za-z0-9_])(?P<value>wxid_[A-Za-z0-9]{6,20})")
 PLATFORM = re.compile(_PLATFORM, re.IGNORECASE)
@@ -171,7 +174,8 @@ BEFORE_NAMES = _compiled(
     rf"(?<![A-Za-z0-9_.])(?P<value>(?!we ?chat|wei ?xin)(?-i:[a-z]{{6,19}}))\s*+\(\s*+(?:我的?)?{_WECHAT}号?\)",
 )
 SENTENCE = re.compile(r"(?:[^。!?;\n.]|\.(?=\S))+")
-ANY_NAME = re.compile(rf"{_WECHAT}|{_PLATFORM}|(?<![A-Za-z])QQ(?![A-Za-z])", re.IGNORECASE)
+_QQ_NAME = re.compile(r"(?<![A-Za-z])QQ(?![A-Za-z])", re.IGNORECASE)
+NAMES = (WECHAT, PLATFORM, _QQ_NAME)
 _UNDERLINED = (
     r"(?<![A-Za-z0-9_.@/\-])@?(?P<value>(?=[A-Za-z0-9.\-]{0,28}_)(?=[0-9_.\-]{0,28}[A-Za-z])"
     r"[A-Za-z0-9_][A-Za-z0-9_.\-]{3,28}[A-Za-z0-9_])(?![A-Za-z0-9_/@\-])"

@@ -261,6 +261,7 @@ def _is_account(match: re.Match[str]) -> bool:
 
 def _wechat_accounts(shadow: str) -> Iterator[Hit]:
     if _named(shadow, accounts.WECHAT_WORDS):
+        yield from _accounts_after(shadow, accounts.CALLED_WECHAT, accounts.AFTER_CALLED_WECHAT)
         yield from _accounts_after(shadow, accounts.WECHAT, accounts.AFTER_WECHAT)
         yield from _accounts(shadow, accounts.WECHAT_ALONE)
 
@@ -277,7 +278,8 @@ def _platform_accounts(shadow: str) -> Iterator[Hit]:
 def _accounts_near(shadow: str) -> Iterator[Hit]:
     """Yield what can only be an account in the sentence of a service's name, or behind a word for getting in touch."""
     for sentence in accounts.SENTENCE.finditer(shadow):
-        names = [n.span() for n in accounts.ANY_NAME.finditer(shadow, *sentence.span()) if not _is_group(n)]
+        found = itertools.chain.from_iterable(name.finditer(shadow, *sentence.span()) for name in accounts.NAMES)
+        names = [name.span() for name in found if not _is_group(name)]
         cued = names and accounts.CUE.search(shadow, *sentence.span())
         for expression in (accounts.UNDERLINED, accounts.CUED) if cued else (accounts.UNDERLINED,) if names else ():
             for match in expression.finditer(shadow, *sentence.span()):
