@@ -160,7 +160,8 @@ class Dialogue:
             else:
                 said.append({"role": role, "text": text})
         if len(said) < _TWO:
-            problem = problem or ("under two turns" if said else "no labelled turn")
+            nothing = "no labelled turn" if _holds_something(row[self.column]) else "no text"
+            problem = problem or ("under two turns" if said else nothing)
         return (*head, system or None, said or _as_it_came(row[self.column]), problem, empty, before, strange)
 
     def _turns(self, row: Mapping[str, Any], pattern: Any) -> Told:
@@ -205,7 +206,11 @@ def _alternating(pairs: list[tuple[str, str]]) -> Iterator[Turn]:
 
 def _as_it_came(value: Any) -> list[dict[str, str]]:
     """Return what stands in place of the turns of a row that is dropped, for the ledger's examples."""
-    return [{"role": "unread", "text": str(value)}]
+    return [{"role": "unread", "text": "" if value is None else str(value)}]
+
+
+def _holds_something(value: Any) -> bool:
+    return bool(value.strip() if isinstance(value, str) else value)
 
 
 def _text(value: Any) -> str:

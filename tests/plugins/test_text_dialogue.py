@@ -134,10 +134,16 @@ def test_lines_with_labels_are_turns():
 
 @pytest.mark.parametrize(
     ("value", "reason"),
-    [(None, "no labelled turn"), ("什么都没有", "no labelled turn"), ("用户：一", "under two turns")],
+    [(None, "no text"), (" \n", "no text"), ("什么都没有", "no labelled turn"), ("用户：一", "under two turns")],
 )
 def test_a_row_without_a_dialogue_says_why(value, reason):
     assert [reason] == told([{"t": value}, {"t": "用户：一\n助手：二"}], form="text", column="t")[1]
+
+
+def test_a_row_without_text_is_shown_as_empty():
+    rows = pl.LazyFrame({"t": [None, "用户：一\n助手：二"]})
+    made = Dialogue(source="X", form="text", column="t").transform(rows).collect()["conversation"].to_list()
+    assert [[{"role": "unread", "text": ""}], talk("一", "二")] == made
 
 
 def test_a_column_of_another_form_costs_its_rows():
