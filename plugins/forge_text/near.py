@@ -81,11 +81,9 @@ def _edge(texts: pl.Series, end: Callable[[pl.Expr, int], pl.Expr]) -> pl.Series
 
     text, edge = pl.col("text"), pl.col("edge")
     frame = texts.to_frame("text")
-    looked = frame.select(comparable(end(text, _EDGE)).alias("edge"), text.str.len_bytes().alias("bytes"))
+    looked = frame.select(comparable(end(text, _EDGE)).alias("edge"), text.str.len_chars().alias("all"))
     edges = looked.select(end(edge, _KEPT)).to_series()
-    # characters are counted where there may be as many alone: that reads the whole text
-    short = looked.select(((pl.col("bytes") > _EDGE) & (edge.str.len_chars() < _SURE)).arg_true()).to_series()
-    unsure = short.filter(texts.gather(short).str.len_chars() > _EDGE)
+    unsure = looked.select(((pl.col("all") > _EDGE) & (edge.str.len_chars() < _SURE)).arg_true()).to_series()
     if not len(unsure):
         return edges
     whole = texts.gather(unsure).to_frame("text").select(end(comparable(text), _KEPT)).to_series()

@@ -38,6 +38,10 @@ _SAID = r"(?:[哈吧哦呀啊呢嘛聊]{1,2}[?!]?|上?(?:可以|直接)?(?:我?�
 _QQ_DIGITS = r"[1-9](?:[ \-.]?[0-9]){4,11}(?![0-9])(?!-[0-9])"
 _QQ_GROUPS = r"[1-9][0-9]{2,3}(?:[,、·…] ?[0-9]{3,4}){1,2}(?![0-9])(?!,[0-9])"
 _QQ_LETTERS = r"(?=(?:[OolI]*[0-9]){6})[1-9][0-9OolI]{5,10}(?![0-9A-Za-z])"
+_ABOUT_QQ = r"(?:(?![码单价分级钱奖量数转借付充欠亏赚赢输])[^0-9。!?;\n]){0,10}"
+"""What may stand between the name and a number of its own: nothing that says what else is counted."""
+_NO_DATE = r"(?!(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9]))"
+_NOT_ROUND = r"(?![0-9]{1,8}0000(?![0-9]))"
 QQ_NUMBERS = (
     re.compile(rf"(?<=我的)(?:[Qq]{{2}}|扣扣)\s*+,\s*+[1-9][0-9]{{5,10}}(?![0-9]){UNIT}(?![月日号])"),
     re.compile(
@@ -52,16 +56,13 @@ QQ_NUMBERS = (
         r"(?<![0-9])[1-9][0-9]{4,11}\s*+(?:,|\()?\s*+(?:这?是|[这那]个)?(?:我的?|本人的?)?(?:QQ|扣扣|企鹅)号?(?![A-Za-z0-9空群里])",
         re.IGNORECASE,
     ),
+    re.compile(
+        rf"{_QQ}(?:{_ABOUT_QQ}(?:[:是]|[改换]成|(?<=[吧呗啊哦呀哈嘛]),|(?<![A-Za-z])at\s)|号?\s*+\()"
+        rf"\s*+{_NO_DATE}{_NOT_ROUND}[1-9][0-9]{{5,10}}(?![0-9]){UNIT}"
+        rf"|{_QQ}{_ABOUT_QQ},\s*+{_NO_DATE}{_NOT_ROUND}[1-9][0-9]{{7,10}}(?=\s*+(?:$|[,。!?;)\n]|\.(?:\s|$)))",
+        re.IGNORECASE,
+    ),
 )
-_ABOUT_QQ = r"(?:(?![码单价分级钱奖量数转借付充欠亏赚赢输])[^0-9。!?;\n]){0,10}"
-_NO_DATE = r"(?!(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9]))(?![0-9]{1,8}0000(?![0-9]))"
-QQ_NEAR = re.compile(
-    rf"{_QQ}(?:{_ABOUT_QQ}(?:[:是]|[改换]成|(?<=[吧呗啊哦呀哈嘛]),|(?<![A-Za-z])at\s)|号?\s*+\()"
-    rf"\s*+{_NO_DATE}[1-9][0-9]{{5,10}}(?![0-9]){UNIT}"
-    rf"|{_QQ}{_ABOUT_QQ},\s*+{_NO_DATE}[1-9][0-9]{{7,10}}(?=\s*+(?:$|[,。!?;)\n]|\.(?:\s|$)))",
-    re.IGNORECASE,
-)
-"""A number that follows on the name with other words between, none of which says what else it counts."""
 QQ_WORDS = ("q", "扣", "口口", "企鹅", "球球", "蔻", "抠", "叩", "鹅号", "秋秋", "丘丘", "🐧")
 _WECHAT_NAMES = (
     "微信|微讯|威信|威芯|薇芯|徽芯|徽信|维信|微x|微我|卫星|绿泡泡|绿色软件|微:|加微|+微|➕微|薇"
@@ -115,9 +116,8 @@ _GIVEN = (
 _LEFT_AT = r"[^A-Za-z0-9。!?;\n]{0,4}(?:写|留|放|发|贴)[^A-Za-z0-9。!?;\n]{0,6}(?::|是)\s*+"  # 我把VX写在最后:…
 _BETWEEN = r"(?:[^A-Za-z0-9。!?;\n]{0,12}|\s*+[,;(]?\s*+(?:and\s++)?(?:my|the|under|as)\s++)"
 _MARK = rf"(?:{_OF_MANY}|ID|UID|用户名|名|account|handle|username|user|name)"
-_CALLED_WECHAT = rf"\s*+(?:{_OF_MANY}|ID)?{_ALSO}(?:都|也|同号|同步)?\s*+"
 WECHAT = re.compile(_WECHAT, re.IGNORECASE)
-CALLED_WECHAT = re.compile(_WECHAT + _CALLED_WECHAT, re.IGNORECASE)
+CALLED_WECHAT = re.compile(rf"{_WECHAT}\s*+(?:{_OF_MANY}|ID)?{_ALSO}(?:都|也|同号|同步)?\s*+", re.IGNORECASE)
 AFTER_CALLED_WECHAT = _compiled(
     rf"{_IS}(?P<value>{_JOINED}|{_APART})",
     rf"{_IS}(?P<value>{_IDENTIFIER})",
@@ -145,8 +145,7 @@ AFTER_PLATFORM = _compiled(
     rf"{_BETWEEN}(?:号码?|ID|账号|帐号|用户名|username|handle)(?:就?是|叫|:|\s++is)\s*+@?(?P<value>{_IDENTIFIER})",
     rf"(?:号?{_LEFT_AT}|用户\s*+)@?(?P<value>{_MIXED})",
     rf"号?\s*+{_IS}(?P<value>{_JOINED}|live:[A-Za-z0-9_.]{{5,30}})",
-    r"\s*+(?!(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9]))(?P<value>[1-9](?:[ \-]?[0-9]){7,11})"
-    r"(?=\s*+(?:$|[,。!?;)\n]))",
+    rf"\s*+{_NO_DATE}(?P<value>[1-9](?:[ \-]?[0-9]){{7,11}})(?=\s*+(?:$|[,。!?;)\n]))",
     rf"\s?{_SAID}\s?(?:[-→>]{{1,2}} ?|{_IS})(?P<value>{_MIXED}|{_PAIRED}){UNIT}",
     rf"\s*+(?:{_MARK}\s*+)?{_IS}(?P<value>[A-Za-z0-9_.]{{2,30}}#[0-9]{{4}})(?![0-9])",
     r"\s*+@(?P<value>\w{2,20})\s*+,?\s*+(?:就?是我|是?本人)",
@@ -209,7 +208,8 @@ SOUGHT = re.compile(
     r"(?=\s*+(?:$|[,。!?;)\n聊说问要吧就]|\.(?:\s|$)))"
 )
 _ORDINARY = (
-    "handle|username|nickname|account|accounts|android|article|articles|channel|chatting|contact|contacts|friend|friends|group|groups|iphone|"
+    "account|accounts|android|article|articles|channel|chatting|contact|contacts|friend|friends|group|groups|iphone|"
+    "handle|username|nickname|"
     "message|messages|moments|notification|number|official|payment|program|public|reading|sticker|stickers|update|"
     "version|wallet|windows|about|after|again|always|because|before|being|broken|could|daily|deleted|every|everyone|"
     "everything|feels|filters|first|followers|going|group|hacked|hashtag|important|instead|later|makes|maybe|might|"

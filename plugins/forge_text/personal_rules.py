@@ -225,8 +225,6 @@ def _qq_numbers(shadow: str) -> Iterator[Hit]:
         for expression in accounts.QQ_NUMBERS:
             for match in expression.finditer(shadow):
                 yield _hit(match)
-        for match in accounts.QQ_NEAR.finditer(shadow):
-            yield _hit(match)
 
 
 def _accounts(shadow: str, expressions: tuple[re.Pattern[str], ...]) -> Iterator[Hit]:
@@ -277,21 +275,24 @@ def _platform_accounts(shadow: str) -> Iterator[Hit]:
 
 def _accounts_near(shadow: str) -> Iterator[Hit]:
     """Yield what can only be an account in the sentence of a service's name, or behind a word for getting in touch."""
-    for sentence in accounts.SENTENCE.finditer(shadow):
-        found = itertools.chain.from_iterable(name.finditer(shadow, *sentence.span()) for name in accounts.NAMES)
-        names = [name.span() for name in found if not _is_group(name)]
-        cued = names and accounts.CUE.search(shadow, *sentence.span())
-        for expression in (accounts.UNDERLINED, accounts.CUED) if cued else (accounts.UNDERLINED,) if names else ():
-            for match in expression.finditer(shadow, *sentence.span()):
-                if _is_account(match) and any(_is_near(match.span("value"), name) for name in names):
-                    yield _hit(match)
     for match in accounts.SOUGHT.finditer(shadow):
         yield _hit(match)
+    if not (_named(shadow, accounts.PLATFORM_WORDS) or _named(shadow, accounts.WECHAT_WORDS)):
+        return
+    for sentence in accounts.SENTENCE.finditer(shadow):
+        found = list(accounts.UNDERLINED.finditer(shadow, *sentence.span()))
+        if accounts.CUE.search(shadow, *sentence.span()):
+            found += accounts.CUED.finditer(shadow, *sentence.span())
+        names = _names(shadow, sentence) if found else []
+        for match in found:
+            if _is_account(match) and any(_is_near(match.span("value"), name) for name in names):
+                yield _hit(match)
 
 
-def _is_group(name: re.Match[str]) -> bool:
-    """Say whether a name is that of a group's service rather than a person's: 微信群."""
-    return accounts.GROUP.match(name.string, name.end()) is not None
+def _names(shadow: str, sentence: re.Match[str]) -> list[tuple[int, int]]:
+    """Return where services are named in a sentence, but for those of groups: 微信群."""
+    found = itertools.chain.from_iterable(name.finditer(shadow, *sentence.span()) for name in accounts.NAMES)
+    return [name.span() for name in found if not accounts.GROUP.match(shadow, name.end())]
 
 
 def _is_near(account: tuple[int, int], name: tuple[int, int]) -> bool:

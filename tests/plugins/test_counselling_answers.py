@@ -43,7 +43,7 @@ def all_cleaned(question, least=LEAST):
     return {"text": best[0], "likes": best[1]}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(ANSWERS, max_size=6), st.sampled_from((LEAST, 1, 60, 400)))
 def test_the_best_answer_is_that_of_all_cleaned(questions, least):
     best = best_answers(table(questions), ROW, lambda text: thrown_away(text, least), least).drop(ROW).collect()

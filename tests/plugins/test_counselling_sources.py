@@ -231,7 +231,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(values.map(lambda value: json.dumps(value).encode()), st.binary(max_size=60)), st.integers(0, 40))
 def test_no_file_stops_a_run(tmp_path, data, cut):
     for text in (data, data[:cut]):
@@ -239,7 +239,7 @@ def test_no_file_stops_a_run(tmp_path, data, cut):
         assert all(isinstance(row["id"], str) for row in rows)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.fixed_dictionaries(
@@ -292,7 +292,7 @@ def pieces_of(data, size):
         return [json.loads(piece.read()) for piece in cut(file.fileno(), size)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(PIECES, st.integers(1, 120), st.sampled_from([None, 0, 1]), st.sampled_from([b"", b"\xef\xbb\xbf", b" \n"]))
 def test_lists_that_a_large_one_is_cut_into_hold_its_records_where_all_of_them_are_json(records, size, indent, before):
     data = before + json.dumps(records, ensure_ascii=False, indent=indent).encode()
@@ -315,7 +315,7 @@ def in_pieces(folder, text, size):
         return questions(folder, text)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PIECES, st.integers(1, 200), st.integers(0, 400), st.sampled_from(["", '"', "]", "}", ",", "\\ud800", "NaN"]))
 def test_a_file_that_is_read_in_pieces_is_read_as_one_that_is_not(tmp_path, records, size, place, fault):
     text = json.dumps(records, ensure_ascii=False, indent=0)

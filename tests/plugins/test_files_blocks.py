@@ -68,7 +68,7 @@ def in_blocks(monkeypatch, size):
 @example(tables=[["{}"], ['{"yes": false}', "{}"]], splice=(0, b""), columns={}, where=False, size=1, long=0, threads=1)
 @example(tables=[["   "]], splice=(1, b"\xef\xbb\xbf"), columns={}, where=False, size=1, long=0, threads=1)
 @example(tables=[["{'x': 1}", "7"]], splice=(0, b""), columns={}, where=True, size=9, long=0, threads=2)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     tables=st.lists(st.lists(LINES, min_size=1, max_size=12), min_size=1, max_size=2),
     splice=st.tuples(st.integers(0, 400), BYTES),

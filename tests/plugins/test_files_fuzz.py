@@ -70,7 +70,7 @@ def read(source, path, parameters):
 
 
 @pytest.mark.parametrize("name", SOURCES)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(splices=SPLICES)
 def test_no_bytes_crash_a_source_and_two_runs_give_the_same_bytes(name, splices, tmp_path):
     source, good, parameters = SOURCES[name]
@@ -88,7 +88,7 @@ def test_no_bytes_crash_a_source_and_two_runs_give_the_same_bytes(name, splices,
     assert written[0] == written[1]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(splices=[], place=581, byte=0)
 @given(splices=SPLICES, place=st.integers(0, 2000), byte=st.integers(0, 255))
 def test_a_damaged_parquet_file_is_rejected_or_read(splices, place, byte, tmp_path):
@@ -105,7 +105,7 @@ def test_a_damaged_parquet_file_is_rejected_or_read(splices, place, byte, tmp_pa
         assert (frame.width > 0) != bool(rejects)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(splices=SPLICES)
 def test_each_line_of_json_lines_is_a_row_or_a_reject(splices, tmp_path):
     path = tmp_path / "b.txt"
@@ -133,7 +133,7 @@ VALUES = st.recursive(
 TABLES = st.lists(st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3), max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records=TABLES, indent=st.sampled_from([None, 1]))
 def test_the_careful_way_through_json_gives_what_the_quick_way_does(records, indent):
     reader, text = JsonReader("reject"), json.dumps(records, ensure_ascii=False, indent=indent)
@@ -142,7 +142,7 @@ def test_the_careful_way_through_json_gives_what_the_quick_way_does(records, ind
     assert records == list(reader.records(deep, "data.items")) == list(reader.careful(deep, "data.items"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=TABLES)
 def test_what_json_says_is_what_the_rows_say(records, tmp_path):
     path = tmp_path / "b.txt"
@@ -166,7 +166,7 @@ def test_what_json_says_is_what_the_rows_say(records, tmp_path):
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters='"\r\n\0'), max_size=5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data(), width=st.integers(1, 4), end=st.sampled_from(["\n", "\r\n"]), separator=st.sampled_from(",;\t"))
 def test_the_careful_way_through_csv_gives_what_the_quick_way_does(data, width, end, separator):
     cells = CELLS.filter(lambda cell: separator not in cell)
@@ -183,7 +183,7 @@ def test_the_careful_way_through_csv_gives_what_the_quick_way_does(data, width, 
         pytest.fail(f"the quick way refused {text!r}")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
                               min_size=2, max_size=2), min_size=1, max_size=5))  # fmt: skip
 def test_what_csv_writers_write_is_read_back(rows, tmp_path):
@@ -195,7 +195,7 @@ def test_what_csv_writers_write_is_read_back(rows, tmp_path):
     assert ([], [[cell or None for cell in row] for row in rows]) == (rejects, [list(row) for row in frame.rows()])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=st.lists(st.one_of(st.none(), st.text(), st.text(st.sampled_from("来访者咨询师AB：: \n12()（）")))))
 def test_no_text_crashes_the_splitting_into_turns(texts):
     table = pl.DataFrame({"conversation": pl.Series(texts, dtype=pl.String)}).lazy()

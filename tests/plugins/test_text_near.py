@@ -112,7 +112,7 @@ SAID = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     texts=st.lists(SAID, min_size=1, max_size=12), picks=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 199)))
 )

@@ -58,7 +58,7 @@ texts_with_repeats = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts_with_repeats, st.integers(0, 5), st.sampled_from([0.5, 0.8, 1.0]))
 def test_no_two_parts_share_equal_or_near_equal_texts(texts, seed, near):
     try:
@@ -77,7 +77,7 @@ def test_no_two_parts_share_equal_or_near_equal_texts(texts, seed, near):
                     assert near == 1 or jaccard(one, two) < near
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts_with_repeats)
 def test_clusters_are_the_chains_of_near_pairs(texts):
     plain = compared(texts).to_list()

@@ -104,7 +104,7 @@ def ran(step, table, folder):
     return ledger, rows, out
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TABLES, st.lists(STEPS, min_size=1, max_size=5), st.booleans(), st.data())
 def test_rows_in_are_rows_out_and_drops_in_every_chain(tmp_path_factory, rows, steps, named, data):
     folder = tmp_path_factory.mktemp("chain")

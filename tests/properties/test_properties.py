@@ -14,9 +14,7 @@ from forge.plan.lines import lines_of
 from forge.plan.load import load
 from forge.run.ledger import Ledger
 
-quick = settings(
-    max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quick = settings(max_examples=40, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 names = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=8)
 scalars = st.one_of(

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import forge
@@ -30,7 +30,6 @@ def ledger(tmp_path):
     return Ledger(tmp_path, 2, lambda _: None, lambda: None)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), max_size=6), st.integers(1, 40))
 def test_the_same_rows_give_the_same_bytes_wherever_they_are_cut(tmp_path_factory, cuts, batch):
     folder = tmp_path_factory.mktemp("tables")

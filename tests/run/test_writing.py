@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forge.plugin import table
@@ -61,7 +61,6 @@ def test_the_same_rows_are_the_same_file_wherever_they_are_cut(tmp_path, cuts):
 @example(changed=[ROWS.slice(0, 39)], cuts=[5])
 @example(changed=[ROWS, ROWS.slice(0, 1)], cuts=[40])
 @example(changed=[ROWS.slice(0, 20), MARK.slice(20)], cuts=[12, 20])
-@settings(deadline=None)
 @given(
     changed=st.lists(
         st.builds(lambda frame, a, b: frame.slice(a, b), st.sampled_from([ROWS, MARK]), *[st.integers(0, 40)] * 2),
