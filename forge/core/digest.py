@@ -31,7 +31,12 @@ def digest_bytes(data: bytes) -> str:
 
 def digest_value(domain: str, value: Any) -> str:
     """Return the digest of a JSON value; *domain* keeps equal values of different meaning apart."""
-    return blake3(domain.encode() + b"\0" + canonical(value)).hexdigest()
+    return digest_text(domain, canonical(value))
+
+
+def digest_text(domain: str, text: bytes) -> str:
+    """Return the digest of the JSON value whose `canonical` text is given."""
+    return blake3(domain.encode() + b"\0" + text).hexdigest()
 
 
 def digest_file(path: Path | str, size: int) -> str:

@@ -110,7 +110,6 @@ class Worker:
         with actions.claim(job.key, waits) as heart:
             if actions.find(job.key) is not None:
                 return False
-            self.send({"event": "started"})
             record, tree = self._perform(job, actions.store, actions, heart.beat)
             actions.publish(record, durable=is_worth_syncing(record.seconds, lambda: record.size))
             if tree is not None:

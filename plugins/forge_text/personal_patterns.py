@@ -110,11 +110,16 @@ MOBILES_APART = (
 They look behind after their first digit, since `re` finds a literal beginning ten times as fast.
 """
 _THEN = (
-    r"[\s,.\-]*+(?:后面?|中间|接着?|然后|再|最后|末尾|尾号)"
+    r"[\s,.\-]*+(?:后(?:面|一?半段?)?|中间|接着?|然后|再|最后|末尾|尾号)"
     r"(?:是|为|接着?|加上?|跟着?|[两二三四五六七八几]位(?:数字?)?)*+\s*+[,:\-]?\s*+"
 )
 MOBILE_IN_PARTS = re.compile(rf"1(?<![0-9]1)[3-9][0-9]{{1,8}}(?:{_THEN}[0-9]{{1,8}}){{1,3}}(?![0-9])")
 MOBILE = re.compile(r"1[3-9][0-9]{9}")
+_BACKWARDS = r"(?:倒|反)(?:着|过来)"
+MOBILES_BACKWARDS = (
+    re.compile(rf"{_BACKWARDS}[^0-9\n]{{0,8}}(?P<value>[0-9]{{9}}[3-9]1)(?![0-9])"),
+    re.compile(rf"(?<![0-9])(?P<value>[0-9]{{9}}[3-9]1)(?=[^0-9\n]{{0,8}}{_BACKWARDS})"),
+)
 MOBILE_WITH_LETTERS = re.compile(
     rf"(?<![0-9A-Za-z])[1lI][3-9][0-9OolI]{_GAP}[0-9OolI]{{4}}{_GAP}[0-9OolI]{{4}}(?![0-9A-Za-z]){MEASURE}"
 )
@@ -131,7 +136,7 @@ TELEPHONE_WORD = re.compile(
 )
 TELEPHONE_AFTER = re.compile(
     r"\s*+,?\s*+(?:(?:(?:is|'s)\s++my|这?是(?:我|本人)的?)\s*+(?:(?:new|old|work|home)\s++)?(?:cell|phone|mobile|tel|number|电话|手机|号码|座机)"
-    r"|[\u4e00-\u9fff]{0,6}(?:的|家里?)(?:电话|手机|号码|座机))",
+    r"|[合拼连加]起来[就再]?(?:打|是|找)|[\u4e00-\u9fff]{0,6}(?:的|家里?)(?:电话|手机|号码|座机))",
     re.IGNORECASE,
 )
 NAMED_NUMBERS = (

@@ -161,6 +161,13 @@ def _mobiles(shadow: str) -> Iterator[Hit]:
     for expression in patterns.MOBILES_APART:
         for match in expression.finditer(shadow):
             yield _hit(match)
+
+
+def _mobiles_told(shadow: str) -> Iterator[Hit]:
+    """Yield mobile numbers that are told backwards or in parts."""
+    for expression in patterns.MOBILES_BACKWARDS:
+        for match in expression.finditer(shadow):
+            yield *match.span("value"), match["value"][::-1]
     for match in patterns.MOBILE_IN_PARTS.finditer(shadow):
         parts = re.sub(r"[^0-9]", "", match.group())
         told = len(re.findall(r"[0-9]+", match.group())) > 2 or _called_telephone(shadow, match)  # noqa: PLR2004
@@ -318,6 +325,7 @@ FIRST_ROUND: tuple[tuple[Rule, str], ...] = (
     (_bank_cards, BANK),
     (_passports, PASSPORT),
     (_mobiles, PHONE),
+    (_mobiles_told, PHONE),
     (_landlines, PHONE),
     (_international, PHONE),
     (_qq_numbers, QQ),
@@ -335,6 +343,7 @@ SECOND_ROUND: tuple[tuple[Rule, str], ...] = (
     (_identities, IDENTITY),
     (_bank_cards, BANK),
     (_mobiles, PHONE),
+    (_mobiles_told, PHONE),
     (_landlines, PHONE),
     (_qq_numbers, QQ),
     (_named_numbers, PHONE),

@@ -333,6 +333,7 @@ PIECES = [
     "11010519491231002X", "电话", "wxid_", "telegram", "+852", "点", "[at]", "line:", "1️⃣",
     "同学", "(415)", "cell ", "4155550167", "是我的电话", "é", "1.", "\n",
     "下划线", "🐶", "杠", "後面接", "，中间四位", "four ", "555, ", "oh one ", "x i a ", "號", "小紅書", "留在", "扣我",
+    "倒着念", "000004531", "，后一半是", "合起来打", "就是这个QQ",
     "1x3x8x", "138杠0000杠", "live:", "，用户名", "my instagram is ", "a.b", "口口", "衛星", "點",
 ]  # fmt: skip
 
@@ -480,7 +481,7 @@ def judged(*levels):
 
 def test_there_are_sentences_enough_to_judge_by():
     counts = Counter(level.removeprefix("later-") for level, _ in SENTENCES)
-    assert {"plain": 388, "hard": 414, "negative": 598} == counts
+    assert {"plain": 427, "hard": 439, "negative": 633} == counts
 
 
 def test_every_plainly_written_item_is_found():

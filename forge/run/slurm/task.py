@@ -179,7 +179,6 @@ def label_shard(worker: Worker, job: Job, submission: Submission, shard: int, ac
     inputs, _ = inputs_of(actions.store, job)
     rows = next(iter(inputs.values())).rows().slice(first, count).collect()
     share = (count / submission.rows, min(submission.at_once, len(submission.shards)))
-    worker.send({"event": "started"})
     ask_rows(labeler, rows, Journal(actions.store.root / "journals"), worker.ledger(job, actions, lambda: None), share)
     return True
 
