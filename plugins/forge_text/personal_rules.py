@@ -167,7 +167,8 @@ def _mobiles_told(shadow: str) -> Iterator[Hit]:
     """Yield mobile numbers that are told backwards or in parts."""
     for expression in patterns.MOBILES_BACKWARDS:
         for match in expression.finditer(shadow):
-            yield *match.span("value"), match["value"][::-1]
+            if not _other_number(shadow, match):
+                yield *match.span("value"), match["value"][::-1]
     for match in patterns.MOBILE_IN_PARTS.finditer(shadow):
         parts = re.sub(r"[^0-9]", "", match.group())
         told = len(re.findall(r"[0-9]+", match.group())) > 2 or _called_telephone(shadow, match)  # noqa: PLR2004
