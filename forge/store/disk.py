@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from forge.core.digest import digest_file
@@ -57,9 +57,6 @@ def named_errors(root: Path) -> Iterator[None]:
 
 def remove(folder: Path) -> None:
     """Remove a folder and all below it, whatever its permissions; what is gone already is no error."""
-    with suppress(OSError):  # most are empty, and to walk one takes ten times as long
-        os.rmdir(folder)
-        return
 
     def loosen(function: Any, path: str, _: Any) -> None:
         try:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -65,8 +64,6 @@ class Command:
                 if line:
                     tail.append(line)
         left = _end_what_is_left(out)
-        with suppress(OSError):  # what it left there goes with the folder around it
-            work.rmdir()
         if left:
             run.warn(f"the command ended and left {left} of its processes running: they were killed")
         code = process.returncode

@@ -115,7 +115,8 @@ _THEN = (
 )
 MOBILE_IN_PARTS = re.compile(rf"1(?<![0-9]1)[3-9][0-9]{{1,8}}(?:{_THEN}[0-9]{{1,8}}){{1,3}}(?![0-9])")
 MOBILE = re.compile(r"1[3-9][0-9]{9}")
-_BACKWARDS = r"(?:倒|反)(?:着|过来)"
+BACKWARDS_WORDS = ("倒着", "反着", "倒过来", "反过来")
+_BACKWARDS = rf"(?:{'|'.join(BACKWARDS_WORDS)})"
 MOBILES_BACKWARDS = (
     re.compile(rf"{_BACKWARDS}[^0-9\n]{{0,8}}(?P<value>[0-9]{{9}}[3-9]1)(?![0-9])"),
     re.compile(rf"(?<![0-9])(?P<value>[0-9]{{9}}[3-9]1)(?=[^0-9\n]{{0,8}}{_BACKWARDS})"),

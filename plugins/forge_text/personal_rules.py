@@ -165,7 +165,7 @@ def _mobiles(shadow: str) -> Iterator[Hit]:
 
 def _mobiles_told(shadow: str) -> Iterator[Hit]:
     """Yield mobile numbers that are told backwards or in parts."""
-    for expression in patterns.MOBILES_BACKWARDS:
+    for expression in patterns.MOBILES_BACKWARDS if _named(shadow, patterns.BACKWARDS_WORDS) else ():
         for match in expression.finditer(shadow):
             if not _other_number(shadow, match):
                 yield *match.span("value"), match["value"][::-1]

@@ -42,6 +42,12 @@ def test_a_published_record_is_found(actions, record):
     assert [KEY] == [each.key for each in actions.all()]
 
 
+def test_a_record_may_name_a_file_that_is_no_utf_8_and_count_by_numbers(actions, record):
+    odd = attrs.evolve(record, warnings=["name \udcff"], tallies={10: 1, 2: 3})
+    actions.publish(odd)
+    assert attrs.evolve(odd, tallies={"2": 3, "10": 1}) == actions.find(KEY)
+
+
 def test_what_was_never_published_is_not_found(actions):
     assert actions.find(KEY) is None
 
